@@ -1,0 +1,238 @@
+//! The one writer of children: server-side apply of what differs, pruning of what is no longer wanted.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
+
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::core::{NamespaceResourceScope, Resource};
+use kube::{Client, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::drift;
+use super::manifests::{Applied, Built, Manifests};
+use super::meta::{APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("cannot {verb} {kind} {name}: {source}")]
+    Api { verb: &'static str, kind: String, name: String, source: Box<kube::Error> },
+    #[error(
+        "{kind} {name} exists and is not Evenkeel's for this object (label evenkeel.dev/owner-uid is {owner:?}): delete or rename it"
+    )]
+    Foreign { kind: String, name: String, owner: String },
+    #[error("cannot write {kind} as JSON: {source}")]
+    Json { kind: String, source: serde_json::Error },
+}
+
+impl ApplyError {
+    fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, source: kube::Error) -> Self {
+        Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
+    }
+
+    /// The API server's answer when it refused the object itself (422), for example a change of an immutable field.
+    pub fn invalid(&self) -> Option<&str> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 422 => Some(&status.message),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// What the writer needs of a kind.
+pub trait Child: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync {}
+impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync> Child for K {}
+
+/// Writes children. Cloning is cheap and shares the memory of what was written.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    settled: Arc<Mutex<HashMap<String, Settled>>>,
+}
+
+/// A patch of the manifest with this digest left the object at this resourceVersion. Kept because the API server
+/// rewrites some values (sorted, canonical), which would look like drift for ever.
+#[derive(Clone, PartialEq)]
+struct Settled {
+    digest: String,
+    resource_version: String,
+}
+
+impl Writer {
+    pub fn new(client: Client) -> Self {
+        Self { client, settled: Arc::default() }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Applies one set of children of `owner` and deletes those of the same set that are no longer in it.
+    /// An owner may have several sets (`stack`, `rules`), each complete in itself. Names are within the owner's
+    /// namespace unless the object says otherwise; across namespaces there is no owner reference, only labels.
+    pub async fn apply(
+        &self,
+        owner: &Owner,
+        set: &str,
+        manifests: Manifests<Built>,
+    ) -> Result<Manifests<Applied>, ApplyError> {
+        let Manifests {
+            service_accounts,
+            role_bindings,
+            cluster_role_bindings,
+            secrets,
+            config_maps,
+            services,
+            stateful_sets,
+            deployments,
+            daemon_sets,
+            pod_disruption_budgets,
+            ingresses,
+            state: _,
+        } = manifests;
+        // What others refer to comes first: identities, then configuration, then workloads.
+        Ok(Manifests {
+            service_accounts: self.apply_kind(owner, set, service_accounts).await?,
+            role_bindings: self.apply_everywhere(owner, set, role_bindings).await?,
+            cluster_role_bindings: self.apply_cluster(owner, set, cluster_role_bindings).await?,
+            secrets: self.apply_kind(owner, set, secrets).await?,
+            config_maps: self.apply_kind(owner, set, config_maps).await?,
+            services: self.apply_kind(owner, set, services).await?,
+            stateful_sets: self.apply_kind(owner, set, stateful_sets).await?,
+            deployments: self.apply_kind(owner, set, deployments).await?,
+            daemon_sets: self.apply_kind(owner, set, daemon_sets).await?,
+            pod_disruption_budgets: self.apply_kind(owner, set, pod_disruption_budgets).await?,
+            ingresses: self.apply_kind(owner, set, ingresses).await?,
+            state: PhantomData,
+        })
+    }
+
+    /// One kind, in the owner's namespace.
+    async fn apply_kind<K>(&self, owner: &Owner, set: &str, wanted: Vec<K>) -> Result<Vec<K>, ApplyError>
+    where
+        K: Child + Resource<Scope = NamespaceResourceScope>,
+    {
+        let within = Api::<K>::namespaced(self.client.clone(), &owner.namespace);
+        self.apply_and_prune(owner, set, wanted, &within, |_| within.clone()).await
+    }
+
+    /// One kind, in whatever namespace each object names.
+    async fn apply_everywhere<K>(&self, owner: &Owner, set: &str, wanted: Vec<K>) -> Result<Vec<K>, ApplyError>
+    where
+        K: Child + Resource<Scope = NamespaceResourceScope>,
+    {
+        let all = Api::<K>::all(self.client.clone());
+        let home =
+            |namespace: Option<&str>| Api::namespaced(self.client.clone(), namespace.unwrap_or(&owner.namespace));
+        self.apply_and_prune(owner, set, wanted, &all, home).await
+    }
+
+    async fn apply_cluster<K: Child>(&self, owner: &Owner, set: &str, wanted: Vec<K>) -> Result<Vec<K>, ApplyError> {
+        let all = Api::<K>::all(self.client.clone());
+        self.apply_and_prune(owner, set, wanted, &all, |_| all.clone()).await
+    }
+
+    async fn apply_and_prune<K: Child>(
+        &self,
+        owner: &Owner,
+        set: &str,
+        wanted: Vec<K>,
+        listing: &Api<K>,
+        home: impl Fn(Option<&str>) -> Api<K>,
+    ) -> Result<Vec<K>, ApplyError> {
+        let names: BTreeSet<_> = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
+        let mut applied = Vec::with_capacity(wanted.len());
+        for object in wanted {
+            let api = home(object.meta().namespace.as_deref());
+            applied.push(self.apply_one(owner, set, &api, object).await?);
+        }
+        let of_set = ListParams::default().labels(&format!("{OWNER_UID}={},{SET}={set}", owner.uid));
+        let present = listing.list_metadata(&of_set).await.map_err(|e| ApplyError::api::<K>("list", set, e))?;
+        for stale in present.items {
+            let (namespace, name) = (stale.metadata.namespace.clone(), stale.name_any());
+            if stale.metadata.deletion_timestamp.is_some() || names.contains(&(namespace.clone(), name.clone())) {
+                continue;
+            }
+            tracing::info!(kind = %K::kind(&()), ?namespace, name, "deleting a child that is no longer wanted");
+            match home(namespace.as_deref()).delete(&name, &DeleteParams::background()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(ApplyError::api::<K>("delete", &name, error)),
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Writes one object if it differs from what is in the cluster, and returns what is there afterwards. An object
+    /// of that name that is not this owner's is left alone and is an error.
+    pub async fn apply_one<K: Child>(
+        &self,
+        owner: &Owner,
+        set: &str,
+        api: &Api<K>,
+        mut object: K,
+    ) -> Result<K, ApplyError> {
+        let kind = K::kind(&()).into_owned();
+        let name = object.name_any();
+        let live = api.get_opt(&name).await.map_err(|e| ApplyError::api::<K>("read", &name, e))?;
+        if let Some(live) = &live {
+            let owned_by = live.labels().get(OWNER_UID).map(String::as_str).unwrap_or_default();
+            // After a restore from a backup the owner has a new UID, and its children come back with the old one.
+            let ours = owned_by == owner.uid || live.owner_references().iter().any(|r| r.uid == owner.uid);
+            if !ours {
+                return Err(ApplyError::Foreign { kind, name, owner: owned_by.to_owned() });
+            }
+        }
+        let json = |source| ApplyError::Json { kind: kind.clone(), source };
+        let within = object.meta().namespace.as_deref() == Some(owner.namespace.as_str());
+        let labels = object.labels_mut();
+        labels.insert(OWNER_UID.into(), owner.uid.clone());
+        labels.insert(SET.into(), set.into());
+        if within {
+            object.owner_references_mut().push(owner.reference());
+        }
+        let fingerprint = digest([serde_json::to_string(&object).map_err(json)?.as_str()], 16);
+        object.annotations_mut().insert(APPLIED.into(), fingerprint.clone());
+        let desired = serde_json::to_value(&object).map_err(json)?;
+        let memory = format!("{kind}/{}/{name}", object.namespace().unwrap_or_default());
+
+        if let Some(live) = live {
+            let settled =
+                Settled { digest: fingerprint.clone(), resource_version: live.resource_version().unwrap_or_default() };
+            if self.settled.lock().is_ok_and(|memo| memo.get(&memory) == Some(&settled))
+                || drift::holds(&without_types(desired.clone()), &serde_json::to_value(&live).map_err(json)?)
+            {
+                return Ok(live);
+            }
+        }
+        tracing::debug!(%kind, name, "applying");
+        let manager = PatchParams::apply(&format!("{FIELD_MANAGER}-{set}")).force();
+        let mut body = desired;
+        body["apiVersion"] = K::api_version(&()).into();
+        body["kind"] = kind.clone().into();
+        let answer = api
+            .patch(&name, &manager, &Patch::Apply(&body))
+            .await
+            .map_err(|e| ApplyError::api::<K>("apply", &name, e))?;
+        if let Ok(mut memo) = self.settled.lock() {
+            let resource_version = answer.resource_version().unwrap_or_default();
+            memo.insert(memory, Settled { digest: fingerprint, resource_version });
+        }
+        Ok(answer)
+    }
+}
+
+/// A get does not always return apiVersion and kind.
+fn without_types(mut desired: Value) -> Value {
+    if let Some(fields) = desired.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    desired
+}

@@ -1,0 +1,9 @@
+//! Reading and writing Kubernetes objects. Every child is written by `apply`, every condition is made by
+//! `status`, every error passes through `report`.
+
+pub mod apply;
+pub mod drift;
+pub mod manifests;
+pub mod meta;
+pub mod report;
+pub mod status;

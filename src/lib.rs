@@ -1,0 +1,31 @@
+//! Evenkeel: a Kubernetes operator that runs the monitoring stack, turns alert rules into live Prometheus rules,
+//! and repairs workloads when an alert fires. `ARCHITECTURE.md` is the map; the modules stand in reading order.
+
+/// The custom resources: types, validation rules in CEL, nothing else.
+pub mod api;
+/// Sub-commands that need no cluster, and those that talk to one.
+pub mod cli;
+/// What every reconcile shares: client, metrics, settings.
+pub mod context;
+/// Reading and writing Kubernetes objects: the one apply path, conditions, error reporting.
+pub mod k8s;
+/// Leader election by Lease.
+pub mod leader;
+/// Prometheus metrics of the operator itself.
+pub mod metrics;
+/// NotificationChannel: Alertmanager receivers and direct delivery.
+pub mod notify;
+/// All wiring: controllers, watches, servers, lease, shutdown.
+pub mod operator;
+/// The query client for Prometheus and Alertmanager.
+pub mod prometheus;
+/// Alert -> ResponseRun -> repair -> proof.
+pub mod response;
+/// AlertRule -> rule groups in shards -> confirmed by Prometheus.
+pub mod rule;
+/// The HTTP listeners: alerts, health, metrics.
+pub mod server;
+/// MonitoringStack -> Prometheus and Alertmanager.
+pub mod stack;
+/// Logs.
+pub mod telemetry;

@@ -1,1 +1,67 @@
-fn main() {}
+//! Arguments and start.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use evenkeel::telemetry::LogFormat;
+use evenkeel::{cli, operator, telemetry};
+
+/// Keeps services on an even keel: monitoring stacks, exact rules, proved repairs.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator (what the Deployment of the chart does).
+    Run {
+        #[command(flatten)]
+        options: Box<operator::Options>,
+        /// Format of the logs.
+        #[arg(long, env = "EVENKEEL_LOG_FORMAT", default_value = "json")]
+        log_format: LogFormat,
+        /// Filter of the logs, for example `info,evenkeel=debug`.
+        #[arg(long, env = "EVENKEEL_LOG", default_value = "info")]
+        log: String,
+    },
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds {
+        /// Write one file a kind into this directory instead.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+    /// Check resources without a cluster: what the operator would refuse, with the reason. Exit code 1 if anything.
+    Check {
+        /// Files or directories with YAML; `-` is standard input.
+        #[arg(short = 'f', long = "filename", required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print what the operator would apply, without a cluster.
+    Render {
+        /// Files or directories with YAML; `-` is standard input.
+        #[arg(short = 'f', long = "filename", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { options, log_format, log } => {
+            telemetry::init(log_format, &log);
+            match operator::start(*options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!(error = evenkeel::k8s::report::chain(&error), "the operator stops");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Command::Crds { directory } => cli::crds(directory.as_deref()),
+        Command::Check { files } => cli::check(&files),
+        Command::Render { files } => cli::render(&files),
+    }
+}

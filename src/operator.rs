@@ -1,1 +1,154 @@
-//! Written by its owner.
+//! All wiring: client, servers, lease, controllers, watches, shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Client, Config};
+use tokio::sync::watch;
+
+use crate::context::{Context, Settings};
+use crate::leader::{Elector, LeaderError, Timing};
+use crate::metrics::Metrics;
+use crate::server::{self, Readiness};
+
+/// Name of the Lease, in the operator's namespace.
+const LEASE: &str = "evenkeel";
+
+/// Arguments of `evenkeel run`; the chart sets them by environment.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Name of this pod.
+    #[arg(long, env = "POD_NAME", default_value = "evenkeel")]
+    pod: String,
+    /// Namespace of this pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "evenkeel-system")]
+    namespace: String,
+    /// Base URL at which Alertmanager reaches the alert receiver.
+    #[arg(long, env = "EVENKEEL_RECEIVER_URL", default_value = "http://evenkeel.evenkeel-system.svc:8080")]
+    receiver_url: String,
+    /// Prefix of the ClusterRoles that the chart installs for stacks: <prefix>-discovery and <prefix>-nodes.
+    #[arg(long, env = "EVENKEEL_CLUSTER_ROLE_PREFIX", default_value = "evenkeel")]
+    cluster_role_prefix: String,
+    /// Secret with `username` and `password` for POST /webhook/alert.
+    #[arg(long, env = "EVENKEEL_WEBHOOK_SECRET", default_value = "evenkeel-webhook")]
+    webhook_secret: String,
+    /// Namespaces whose workloads no AlertResponse may touch.
+    #[arg(long, env = "EVENKEEL_PROTECTED_NAMESPACES", value_delimiter = ',', default_value = "kube-system")]
+    protected_namespaces: Vec<String>,
+    /// Name of the operator's ServiceAccount.
+    #[arg(long, env = "EVENKEEL_SERVICE_ACCOUNT", default_value = "evenkeel")]
+    service_account: String,
+    /// Address of the alert receiver.
+    #[arg(long, env = "EVENKEEL_ALERTS_ADDRESS", default_value = "0.0.0.0:8080")]
+    alerts_address: SocketAddr,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, env = "EVENKEEL_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    health_address: SocketAddr,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    #[error("no configuration for the Kubernetes API: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    #[error("cannot make a Kubernetes client: {0}")]
+    Client(#[from] kube::Error),
+    #[error("cannot make an HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+    #[error("cannot start the runtime or listen: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("no longer the leader: {0}")]
+    Leader(#[from] LeaderError),
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// Runs the operator until SIGTERM or SIGINT.
+pub fn start(options: Options) -> Result<(), OperatorError> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(options))
+}
+
+async fn run(options: Options) -> Result<(), OperatorError> {
+    let context = connect(&options).await?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        tracing::info!("stopping");
+        let _ = stop.send(true);
+    });
+
+    let readiness = Readiness::default();
+    let health = server::health(context.metrics.clone(), readiness.clone());
+    let mut health = tokio::spawn(server::serve(options.health_address, health, stopped(stopping.clone())));
+
+    let mut elector = Elector::new(context.client.clone(), &options.namespace, LEASE, &options.pod, Timing::default());
+    let lead = async {
+        elector.acquire().await;
+        tracing::info!("leading");
+        context.metrics.leader.set(1);
+        tokio::select! {
+            lost = elector.hold() => Err(OperatorError::from(lost)),
+            ended = controllers(context.clone(), stopping.clone()) => ended,
+        }
+    };
+    let result = tokio::select! {
+        result = lead => result,
+        () = stopped(stopping.clone()) => Ok(()),
+        _ = &mut health => Err(OperatorError::Ended("the health server")),
+    };
+    if result.is_ok() {
+        elector.release().await;
+    }
+    result
+}
+
+async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
+    let mut config = Config::infer().await?;
+    // The default policy waits up to 160 s within one call: every reconcile has its own bound and backoff instead.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let client = Client::try_from(config)?;
+    let http = reqwest::Client::builder()
+        .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
+        .timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(3))
+        .build()?;
+    let settings = Settings {
+        namespace: options.namespace.clone(),
+        pod: options.pod.clone(),
+        receiver_url: options.receiver_url.trim_end_matches('/').to_owned(),
+        service_account: options.service_account.clone(),
+        cluster_role_prefix: options.cluster_role_prefix.clone(),
+        webhook_secret: options.webhook_secret.clone(),
+        protected_namespaces: options.protected_namespaces.clone(),
+    };
+    Ok(Context::new(client, settings, Metrics::new(), http))
+}
+
+/// Everything that only the leader does; returns when told to stop.
+async fn controllers(_context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
+    stopped(stopping).await;
+    Ok(())
+}
+
+/// Resolves once the process was told to stop.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which only happens at the very end.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -1,1 +1,15 @@
-fn main() {}
+//! End-to-end tests: the shipped chart on a real cluster, real controllers, real Prometheus and Alertmanager.
+//! `make e2e` starts the cluster, builds the image, installs the chart and runs this with KUBECONFIG set.
+//!
+//! Tests run side by side in namespaces of their own on one shared stack. A test that takes parts of the cluster
+//! away holds `cluster.alone()`, the others `cluster.together()`.
+
+mod harness;
+
+mod crds;
+mod quiet;
+mod receiver;
+mod response;
+mod rollback;
+mod rules;
+mod stack;

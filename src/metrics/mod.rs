@@ -1,5 +1,7 @@
 //! Metrics of the operator itself, at `/metrics`.
 
+mod process;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +78,9 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("evenkeel");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(process::Process));
+        let registry = root.sub_registry_with_prefix("evenkeel");
         let metrics = Self {
             registry: Arc::default(),
             reconciles: Family::default(),
@@ -117,7 +121,7 @@ impl Metrics {
         );
         registry.register("rules", "Rules by stack and state", metrics.rules.clone());
         registry.register("leader", "1 on the replica that holds the lease", metrics.leader.clone());
-        Self { registry: Arc::new(registry), ..metrics }
+        Self { registry: Arc::new(root), ..metrics }
     }
 
     pub fn reconciled(&self, kind: &str, took: Duration) {

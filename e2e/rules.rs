@@ -1,0 +1,168 @@
+//! AlertRules become live rules, and bad ones stand alone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::*;
+
+fn rule(namespace: &str, name: &str, rules: &Value) -> Value {
+    json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "AlertRule",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"interval": "5s", "rules": rules},
+    })
+}
+
+/// Names of the alerts that Prometheus itself reports for groups of this namespace.
+async fn live(cluster: &Cluster, namespace: &str) -> Vec<String> {
+    let answer = cluster.prometheus("rules?type=alert").await.unwrap_or_default();
+    let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
+    groups
+        .iter()
+        .filter(|g| text(&g["name"]).starts_with(&format!("{namespace}/")))
+        .flat_map(|g| g["rules"].as_array().cloned().unwrap_or_default())
+        .map(|r| text(&r["name"]))
+        .collect()
+}
+
+async fn loaded(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+    cluster
+        .until("Loaded", "AlertRule", namespace, name, Duration::from_secs(20), |o| {
+            current(o) && condition(o, "Loaded") == "True"
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_rule_beside_fifty_one_good_ones_is_named_and_stands_alone() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-bad";
+    cluster.fresh_namespace(namespace).await;
+    for number in 0..50 {
+        let good = json!([{"alert": format!("Good{number}"), "expr": "vector(1) > 2"}]);
+        cluster.try_apply(rule(namespace, &format!("good-{number}"), &good)).await.expect("apply");
+    }
+    let mixed = json!([
+        {"alert": "GoodBesideBad", "expr": "vector(1) > 2"},
+        {"alert": "Bad", "expr": "sum(rate(up[5m]) by (job"},
+    ]);
+    cluster.try_apply(rule(namespace, "mixed", &mixed)).await.expect("apply");
+    eventually("51 rules are live", Duration::from_secs(30), || async {
+        (live(&cluster, namespace).await.len() == 51).then_some(())
+    })
+    .await;
+    assert!(!live(&cluster, namespace).await.contains(&"Bad".to_owned()));
+    let mixed = cluster
+        .until("seen", "AlertRule", namespace, "mixed", Duration::from_secs(10), |o| {
+            current(o) && condition(o, "Accepted") == "False"
+        })
+        .await;
+    let problem = &mixed["status"]["rules"][0];
+    assert_eq!((&problem["index"], &problem["name"]), (&json!(1), &json!("Bad")), "{problem:#}");
+    let events = cluster.list("Event", namespace, "").await;
+    assert!(events.iter().any(|e| text(&e["note"]).contains("Bad")), "an Event names the rule: {events:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_only_prometheus_refuses_is_quarantined_and_the_rest_stays_live() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-quarantine";
+    cluster.fresh_namespace(namespace).await;
+    let good = json!([{"alert": "Neighbour", "expr": "vector(1) > 2"}]);
+    cluster.try_apply(rule(namespace, "neighbour", &good)).await.expect("apply");
+    loaded(&cluster, namespace, "neighbour").await;
+    // The parser knows no templates; Prometheus refuses a function that does not exist.
+    let refused = json!([
+        {"alert": "Companion", "expr": "vector(1) > 2"},
+        {"alert": "OnlyPrometheusRefuses", "expr": "vector(1) > 2", "annotations": {"summary": "{{ nosuchfunction $value }}"}},
+    ]);
+    cluster.try_apply(rule(namespace, "refused", &refused)).await.expect("apply");
+    let refused = cluster
+        .until("refused", "AlertRule", namespace, "refused", Duration::from_secs(40), |o| {
+            current(o) && o["status"]["rules"].as_array().is_some_and(|r| !r.is_empty())
+        })
+        .await;
+    assert_eq!(refused["status"]["rules"][0]["name"], "OnlyPrometheusRefuses", "{:#}", refused["status"]);
+    eventually("the companion and the neighbour are live", Duration::from_secs(20), || async {
+        let live = live(&cluster, namespace).await;
+        (live.contains(&"Companion".to_owned()) && live.contains(&"Neighbour".to_owned())).then_some(())
+    })
+    .await;
+    // And the next edit of anybody's rule still goes live.
+    let edited = json!([{"alert": "NeighbourEdited", "expr": "vector(1) > 2"}]);
+    cluster.try_apply(rule(namespace, "neighbour", &edited)).await.expect("apply");
+    loaded(&cluster, namespace, "neighbour").await;
+    assert!(live(&cluster, namespace).await.contains(&"NeighbourEdited".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiers_become_one_alert_a_severity_and_fire() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-tiers";
+    cluster.fresh_namespace(namespace).await;
+    let tiers = json!([{"alert": "Tiered", "expr": "vector(0.07)", "tiers": [
+        {"severity": "warning", "above": 0.05}, {"severity": "critical", "above": 0.1},
+    ]}]);
+    cluster.try_apply(rule(namespace, "tiered", &tiers)).await.expect("apply");
+    loaded(&cluster, namespace, "tiered").await;
+    assert_eq!(live(&cluster, namespace).await, ["Tiered", "Tiered"]);
+    cluster
+        .until("firing once", "AlertRule", namespace, "tiered", Duration::from_secs(60), |o| o["status"]["firing"] == 1)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_good_version_stays_while_an_edit_is_refused() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-last-good";
+    cluster.fresh_namespace(namespace).await;
+    cluster
+        .try_apply(rule(namespace, "edited", &json!([{"alert": "Kept", "expr": "vector(1) > 2"}])))
+        .await
+        .expect("apply");
+    loaded(&cluster, namespace, "edited").await;
+    cluster
+        .try_apply(rule(namespace, "edited", &json!([{"alert": "Kept", "expr": "vector(1) >"}])))
+        .await
+        .expect("apply");
+    cluster
+        .until("refused", "AlertRule", namespace, "edited", Duration::from_secs(20), |o| {
+            current(o) && condition(o, "Accepted") == "False"
+        })
+        .await;
+    assert_eq!(live(&cluster, namespace).await, ["Kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_rule_is_gone_and_a_deleted_shard_comes_back() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-delete";
+    cluster.fresh_namespace(namespace).await;
+    for name in ["stays", "goes"] {
+        let rules = json!([{"alert": name, "expr": "vector(1) > 2"}]);
+        cluster.try_apply(rule(namespace, name, &rules)).await.expect("apply");
+        loaded(&cluster, namespace, name).await;
+    }
+    cluster.delete("AlertRule", namespace, "goes").await;
+    eventually("the deleted rule is gone", Duration::from_secs(20), || async {
+        (live(&cluster, namespace).await == ["stays"]).then_some(())
+    })
+    .await;
+    let shards = || async {
+        let all = cluster.list("ConfigMap", MONITORING, "evenkeel.dev/set=rules").await;
+        all.into_iter().find(|c| c["data"].to_string().contains(&format!("{namespace}/stays")))
+    };
+    let shard = shards().await.expect("the shard of the rule");
+    cluster.delete("ConfigMap", MONITORING, &text(&shard["metadata"]["name"])).await;
+    eventually("the shard is back", Duration::from_secs(20), || async {
+        let back = shards().await?;
+        (back["metadata"]["uid"] != shard["metadata"]["uid"]).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,231 @@
+//! `make bench`: what the operator costs, counted on the local cluster. Prints Markdown for docs/benchmarks.md.
+//!
+//! Times come from the API server's audit log (microseconds, one clock) or from polling every 20 ms; CPU and memory
+//! from the operator's own `/metrics`.
+
+// Shared with the tests; the bench needs a part of it.
+#[allow(dead_code)]
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::*;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "e2e-bench";
+const RULES: usize = 5;
+const EDITS: usize = 20;
+
+fn rule(number: usize, threshold: usize) -> Value {
+    let rules: Vec<Value> = (0..RULES)
+        .map(|i| {
+            json!({
+                "alert": format!("Bench{number}x{i}"), "for": "5m", "severity": "warning",
+                "expr": format!("sum(rate(http_requests_total{{job=\"bench-{number}\",code=~\"5..\"}}[5m])) > {threshold}"),
+                "annotations": {"summary": "Requests of bench fail", "runbook_url": "https://example.com/runbook"},
+            })
+        })
+        .collect();
+    json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "AlertRule",
+        "metadata": {"name": format!("bench-{number:04}"), "namespace": NAMESPACE},
+        "spec": {"interval": "1m", "rules": rules},
+    })
+}
+
+/// One figure of the leader's `/metrics`.
+async fn metric(cluster: &Cluster, name: &str) -> f64 {
+    let leader = cluster.leader().await;
+    let (_, ip) = cluster.replicas().await.into_iter().find(|(pod, _)| *pod == leader).expect("a ready leader");
+    let text = cluster.http.get(format!("http://{ip}:8081/metrics")).send().await.expect("metrics");
+    let text = text.text().await.expect("metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("{name} in:\n{text}")).parse().expect("a number")
+}
+
+/// The audit log behind `from`, the operator's own entries.
+fn audit(from: usize) -> Vec<Value> {
+    let path = std::env::var("EVENKEEL_AUDIT_LOG").expect("EVENKEEL_AUDIT_LOG (make bench sets it)");
+    let log = std::fs::read(path).expect("the audit log");
+    String::from_utf8_lossy(&log[from..])
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|e| text(&e["user"]["username"]) == format!("system:serviceaccount:{OPERATOR}:evenkeel"))
+        .collect()
+}
+
+fn audit_size() -> usize {
+    let path = std::env::var("EVENKEEL_AUDIT_LOG").expect("EVENKEEL_AUDIT_LOG (make bench sets it)");
+    std::fs::metadata(path).expect("the audit log").len() as usize
+}
+
+fn is_write(entry: &Value) -> bool {
+    !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch")) && entry["objectRef"]["resource"] != "leases"
+}
+
+fn shard_writes(entries: &[Value]) -> Vec<&Value> {
+    entries.iter().filter(|e| e["objectRef"]["resource"] == "configmaps" && is_write(e)).collect()
+}
+
+fn at(entry: &Value) -> f64 {
+    let time: jiff::Timestamp = text(&entry["stageTimestamp"]).parse().expect("a time");
+    time.as_microsecond() as f64 / 1e6
+}
+
+async fn all_loaded(cluster: &Cluster, count: usize) {
+    eventually(&format!("{count} AlertRules are loaded"), Duration::from_secs(300), || async {
+        let rules = cluster.list("AlertRule", NAMESPACE, "").await;
+        let loaded = rules.iter().filter(|o| current(o) && condition(o, "Loaded") == "True").count();
+        (loaded == count).then_some(())
+    })
+    .await;
+}
+
+/// Creates AlertRules up to `count`, a few at a time.
+async fn fill(cluster: &Cluster, from: usize, count: usize) {
+    let api = cluster.api("AlertRule", NAMESPACE).await;
+    let numbers: Vec<usize> = (from..count).collect();
+    for chunk in numbers.chunks(16) {
+        let creations = chunk.iter().map(|number| {
+            let api = api.clone();
+            let object = serde_json::from_value(rule(*number, 1)).expect("an object");
+            async move { api.create(&Default::default(), &object).await.expect("create") }
+        });
+        futures::future::join_all(creations).await;
+    }
+    all_loaded(cluster, count).await;
+}
+
+/// The new expression in Prometheus, then `Loaded` for the new generation: seconds after the edit.
+async fn edit(cluster: &Cluster, number: usize, threshold: usize) -> (f64, f64) {
+    let started = Instant::now();
+    let edited = cluster.try_apply(rule(number, threshold)).await.expect("an edit");
+    let generation = edited.metadata.generation;
+    let name = format!("bench-{number:04}");
+    let in_prometheus = async {
+        loop {
+            let answer = cluster.prometheus(&format!("rules?type=alert&rule_name[]=Bench{number}x0")).await;
+            let query = answer.map(|a| text(&a["data"]["groups"][0]["rules"][0]["query"])).unwrap_or_default();
+            if query.ends_with(&format!("> {threshold}")) {
+                return started.elapsed().as_secs_f64();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_status = async {
+        loop {
+            let object = cluster.get("AlertRule", NAMESPACE, &name).await;
+            if object["status"]["observedGeneration"].as_i64() == generation && condition(&object, "Loaded") == "True" {
+                return started.elapsed().as_secs_f64();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::join!(in_prometheus, in_status)
+}
+
+fn median(values: &mut [f64]) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[values.len() - 1])
+}
+
+async fn edits(cluster: &Cluster, count: usize) {
+    // The statuses of the fill have settled when CPU is compared.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (from, cpu) = (audit_size(), metric(cluster, "process_cpu_seconds_total").await);
+    let idle_from = Instant::now();
+    let (mut live, mut loaded) = (vec![], vec![]);
+    for round in 0..EDITS {
+        let (in_prometheus, in_status) = edit(cluster, round * count / EDITS, 100 + round).await;
+        live.push(in_prometheus);
+        loaded.push(in_status);
+    }
+    let took = idle_from.elapsed().as_secs_f64();
+    let cpu = metric(cluster, "process_cpu_seconds_total").await - cpu;
+    let entries = audit(from);
+    let shards = shard_writes(&entries).len();
+    let ((live, live_max), (loaded, loaded_max)) = (median(&mut live), median(&mut loaded));
+    println!(
+        "| {count} | {live:.2} s | {live_max:.2} s | {loaded:.2} s | {loaded_max:.2} s | {:.1} ms | {:.2} |",
+        cpu * 1000.0 / EDITS as f64,
+        shards as f64 / EDITS as f64,
+    );
+    eprintln!("  {EDITS} edits in {took:.0} s, {cpu:.2} CPU-seconds in all");
+}
+
+async fn scale_operator(cluster: &Cluster, replicas: u32) {
+    cluster.merge("Deployment", OPERATOR, "evenkeel", json!({"spec": {"replicas": replicas}})).await;
+    eventually("the operator is scaled", Duration::from_secs(60), || async {
+        let pods = cluster.list("Pod", OPERATOR, "app.kubernetes.io/name=evenkeel").await;
+        (pods.len() == replicas as usize && cluster.replicas().await.len() == replicas as usize).then_some(())
+    })
+    .await;
+}
+
+/// The operator starts with 2,000 AlertRules and no shard written.
+async fn cold_start(cluster: &Cluster, count: usize) {
+    scale_operator(cluster, 0).await;
+    for shard in cluster.list("ConfigMap", MONITORING, "evenkeel.dev/set=rules").await {
+        cluster.delete("ConfigMap", MONITORING, &text(&shard["metadata"]["name"])).await;
+    }
+    let from = audit_size();
+    scale_operator(cluster, 1).await;
+    eventually("all shards are written", Duration::from_secs(60), || async {
+        let shards = cluster.list("ConfigMap", MONITORING, "evenkeel.dev/set=rules").await;
+        let rules: usize =
+            shards.iter().map(|s| s["data"].to_string().matches(&format!("{NAMESPACE}/bench-")).count()).sum();
+        (rules == count).then_some(())
+    })
+    .await;
+    all_loaded(cluster, count).await;
+    let entries = audit(from);
+    let first = entries.iter().map(at).fold(f64::INFINITY, f64::min);
+    let lease = entries
+        .iter()
+        .filter(|e| e["objectRef"]["resource"] == "leases" && e["verb"] != "get")
+        .map(at)
+        .fold(f64::INFINITY, f64::min);
+    let last = shard_writes(&entries).into_iter().map(at).fold(0.0, f64::max);
+    let resident = metric(cluster, "process_resident_memory_bytes").await / 1048576.0;
+    println!("\n## Cold start with {count} AlertRules of {RULES} rules, no shard written yet\n");
+    println!("- First request of the process to the last shard written: {:.2} s", last - first);
+    println!("- Lease taken to the last shard written: {:.2} s", last - lease);
+    println!("- Resident memory once all are loaded: {resident:.1} MiB");
+    scale_operator(cluster, 2).await;
+    cluster.operator_settled().await;
+}
+
+async fn idle(seconds: u64) {
+    let from = audit_size();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let entries = audit(from);
+    let writes: Vec<_> = entries.iter().filter(|e| is_write(e)).collect();
+    println!("\n## Idle\n\n- Writes of the operator in {seconds} s, the lease aside: {}", writes.len());
+    for write in writes.iter().take(10) {
+        println!("  - {} {}", write["verb"], write["requestURI"]);
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let cluster = Cluster::connect().await;
+    cluster.operator_settled().await;
+    cluster.fresh_namespace(NAMESPACE).await;
+    println!("## An edit of one AlertRule\n");
+    println!(
+        "Live: Prometheus reports the new expression. Loaded: `Loaded=True` for the new generation. {EDITS} edits each.\n"
+    );
+    println!(
+        "| AlertRules | live, median | live, max | Loaded, median | Loaded, max | operator CPU an edit | shards written an edit |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    fill(&cluster, 0, 10).await;
+    edits(&cluster, 10).await;
+    fill(&cluster, 10, 2000).await;
+    edits(&cluster, 2000).await;
+    cold_start(&cluster, 2000).await;
+    let seconds = std::env::var("EVENKEEL_IDLE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    idle(seconds).await;
+    cluster.delete("Namespace", "", NAMESPACE).await;
+}

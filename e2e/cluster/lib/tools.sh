@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# The programs, built from the Go modules in tools/ and kept in the cache by
+# what they were built from.
+
+KUBERNETES_VERSION=1.36.3
+HELM_VERSION=4.3.1
+# shellcheck disable=SC2034 # its image is named after it
+COREDNS_VERSION=1.15.0
+PROMETHEUS_VERSION=3.15.0
+ALERTMANAGER_VERSION=0.31.1
+
+# One line a program: name, module, package, build tags, linker flags. The
+# versions come from the modules; the flags only stamp them.
+tool_table() {
+	local kubernetes prometheus common=github.com/prometheus/common/version
+	kubernetes="-X k8s.io/component-base/version.gitVersion=v$KUBERNETES_VERSION"
+	kubernetes+=" -X k8s.io/component-base/version.gitMajor=${KUBERNETES_VERSION%%.*}"
+	kubernetes+=" -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
+	kubernetes+=" -X k8s.io/component-base/version.gitTreeState=clean"
+	prometheus="-X $common.Branch=HEAD"
+	cat <<TABLE
+kube-apiserver|cluster|k8s.io/kubernetes/cmd/kube-apiserver||$kubernetes
+etcd|cluster|go.etcd.io/etcd/server/v3||
+kubectl|cluster|k8s.io/kubernetes/cmd/kubectl||$kubernetes
+kube-controller-manager|cluster|k8s.io/kubernetes/cmd/kube-controller-manager||$kubernetes
+kube-scheduler|cluster|k8s.io/kubernetes/cmd/kube-scheduler||$kubernetes
+kubelet|cluster|k8s.io/kubernetes/cmd/kubelet||$kubernetes
+kube-proxy|cluster|k8s.io/kubernetes/cmd/kube-proxy||$kubernetes
+helm|cluster|helm.sh/helm/v4/cmd/helm||-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION
+coredns|cluster|./coredns||
+pause|cluster|./pause||
+promtool|cluster|github.com/prometheus/prometheus/cmd/promtool|remove_all_sd,enable_kubernetes_sd|$prometheus -X $common.Version=$PROMETHEUS_VERSION
+prometheus|cluster|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd,enable_kubernetes_sd|$prometheus -X $common.Version=$PROMETHEUS_VERSION
+amtool|alertmanager|github.com/prometheus/alertmanager/cmd/amtool||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
+alertmanager|alertmanager|github.com/prometheus/alertmanager/cmd/alertmanager||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
+TABLE
+}
+
+# A cluster that is not ours needs only what talks to it. Those are built as well,
+# so that the tests meet the same versions everywhere; who would rather use the
+# ones on PATH sets EVENKEEL_TOOLS=path.
+wanted_tools() {
+	if [ "$CLUSTER" = local ]; then
+		tool_table
+	else
+		tool_table | grep -E '^(kubectl|helm|promtool|amtool)\|'
+	fi
+}
+
+# module_key MODULE: what a module's programs are made of, as a short hash.
+module_key() {
+	local dir=$CLUSTER_DIR/tools/$1
+	{
+		cat "$dir/go.mod" "$dir/go.sum"
+		find "$dir" -name '*.go' -print0 | sort -z | xargs -0 cat
+		tool_table | grep -F "|$1|"
+	} | sha256sum | cut -c1-16
+}
+
+tool_modules() { printf '%s\n' cluster alertmanager; }
+
+# tools_dir prints the one directory with all programs as links.
+tools_dir() {
+	local module keys=
+	for module in $(tool_modules); do keys+=$(module_key "$module"); done
+	echo "$CACHE/bin/$CLUSTER${EVENKEEL_TOOLS:+-$EVENKEEL_TOOLS}-$(sha256sum <<<"$keys" | cut -c1-16)"
+}
+
+build_tools() {
+	local dir module name package tags flags line missing=()
+	local -A keys
+	dir=$(tools_dir)
+	for module in $(tool_modules); do keys[$module]=$(module_key "$module"); done
+	mkdir -p "$dir"
+
+	while IFS='|' read -r name module package tags flags; do
+		[ -x "$dir/$name" ] || missing+=("$name|$module|$package|$tags|$flags")
+	done < <(wanted_tools)
+	[ ${#missing[@]} -gt 0 ] || return 0
+
+	(
+		exec 8>"$CACHE/bin/.lock"
+		if ! flock -n 8; then
+			say "waiting for another build of the same programs"
+			flock 8
+		fi
+		for line in "${missing[@]}"; do
+			IFS='|' read -r name module package tags flags <<<"$line"
+			provide_tool "$dir" "$name" "$module-${keys[$module]}" "$module" "$package" "$tags" "$flags"
+		done
+		drop_build_cache
+	)
+}
+
+# provide_tool links a program into the directory, and builds it first when no
+# earlier build of the same module left it.
+provide_tool() {
+	local dir=$1 name=$2 key=$3 module=$4 package=$5 tags=$6 flags=$7 store found
+	[ ! -x "$dir/$name" ] || return 0
+	if [ "$CLUSTER" != local ] && [ "${EVENKEEL_TOOLS:-}" = path ] && found=$(command -v "$name"); then
+		ln -sfn "$found" "$dir/$name"
+		return 0
+	fi
+	store=$CACHE/bin/$key
+	if [ ! -x "$store/$name" ]; then
+		mkdir -p "$store"
+		build_tool "$store" "$name" "$module" "$package" "$tags" "$flags"
+	fi
+	ln -sfn "../$key/$name" "$dir/$name"
+}
+
+build_tool() {
+	local store=$1 name=$2 module=$3 package=$4 tags=$5 flags=$6 started=$SECONDS
+	need_go
+	say "building $name"
+	if ! (
+		cd "$CLUSTER_DIR/tools/$module"
+		GOCACHE=$CACHE/go-build GOWORK=off CGO_ENABLED=0 GOFLAGS='-mod=readonly -buildvcs=false' \
+			nice -n 5 go build -trimpath -tags "$tags" -ldflags "-s -w $flags" \
+			-o "$store/.$name.$$" "$package"
+	) >&2; then
+		rm -f "$store/.$name.$$"
+		die "building $name failed"
+	fi
+	mv -f "$store/.$name.$$" "$store/$name"
+	say "built $name in $((SECONDS - started))s"
+}
+
+need_go() {
+	local version
+	command -v go >/dev/null || die "building the cluster's programs needs Go 1.26 or newer on PATH"
+	version=$(go env GOVERSION)
+	case $version in
+	go1.2[0-5]* | go1.1* | go1.[0-9] | go1.[0-9].*) die "building the cluster's programs needs Go 1.26 or newer, this is $version" ;;
+	esac
+}
+
+# The compiler's cache is gigabytes and of no use once everything is built.
+drop_build_cache() {
+	[ ! -d "$CACHE/go-build" ] || rm -rf "$CACHE/go-build"
+}

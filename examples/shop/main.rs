@@ -1,1 +1,73 @@
-fn main() {}
+//! The service of the demo: `shop serve` answers GET /checkout, `shop load` asks it. A bad release is one whose
+//! environment says that it fails: RELEASE=2 FAIL_RATIO=0.2.
+
+mod load;
+mod serve;
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "A small shop, and its customers")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer GET /checkout, /healthz and /metrics.
+    Serve {
+        #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+        listen: SocketAddr,
+        /// What this release calls itself in logs and answers.
+        #[arg(long, env = "RELEASE", default_value = "1")]
+        release: String,
+        /// Share of the checkouts that fail, from 0 to 1.
+        #[arg(long, env = "FAIL_RATIO", default_value_t = 0.0, value_parser = ratio)]
+        fail_ratio: f64,
+    },
+    /// Send GET requests at a steady rate and say every ten seconds how they went.
+    Load {
+        #[arg(long)]
+        url: String,
+        /// Requests per second.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=5000))]
+        rps: u32,
+    },
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("not a number from 0 to 1".to_owned()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_target(false).init();
+    match Arguments::parse().command {
+        Command::Serve { listen, release, fail_ratio } => {
+            serve::serve(listen, serve::Shop::new(release, fail_ratio), stopped()).await?;
+        }
+        Command::Load { url, rps } => load::load(&url, rps, stopped()).await,
+    }
+    Ok(())
+}
+
+/// Resolves on SIGTERM or Ctrl-C.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGTERM");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

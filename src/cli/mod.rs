@@ -1,12 +1,43 @@
-//! Sub-commands that need no cluster.
+//! Sub-commands that work without a cluster: what the operator would do, on files.
+
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-pub fn crds(_directory: Option<&Path>) -> ExitCode {
-    ExitCode::FAILURE
+
+pub mod crds;
+
+/// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
+pub fn crds(directory: Option<&Path>) -> ExitCode {
+    let text = match directory {
+        Some(directory) => crds::write(directory).map(|()| String::new()),
+        None => crds::stream(),
+    };
+    match text {
+        Ok(text) => print(&text),
+        Err(error) => fail(&error),
+    }
 }
+
+/// `evenkeel check`.
 pub fn check(_files: &[PathBuf]) -> ExitCode {
     ExitCode::FAILURE
 }
+
+/// `evenkeel render`.
 pub fn render(_files: &[PathBuf]) -> ExitCode {
+    ExitCode::FAILURE
+}
+
+/// A reader that went away (`| head`) is no error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("evenkeel: {error}");
     ExitCode::FAILURE
 }

@@ -1,0 +1,96 @@
+//! The service.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::{Router, routing::get};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// How long a pod that was told to stop still takes requests: until every proxy has forgotten its address.
+const LINGER: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: u16,
+}
+
+/// One release of the shop, with its metrics.
+pub struct Shop {
+    release: String,
+    fail_ratio: f64,
+    registry: Registry,
+    requests: Family<Code, Counter>,
+    duration: Histogram,
+}
+
+impl Shop {
+    pub fn new(release: String, fail_ratio: f64) -> Arc<Self> {
+        let mut registry = Registry::with_prefix("http");
+        let requests = Family::<Code, Counter>::default();
+        // Born at zero, so that a first error is an increase.
+        [200, 500].into_iter().for_each(|code| drop(requests.get_or_create(&Code { code })));
+        let duration = Histogram::new(exponential_buckets(0.001, 2.0, 12));
+        registry.register("requests", "Checkouts by status code", requests.clone());
+        registry.register_with_unit("request_duration", "Time to answer a checkout", Unit::Seconds, duration.clone());
+        Arc::new(Self { release, fail_ratio, registry, requests, duration })
+    }
+
+    async fn checkout(&self) -> (StatusCode, String) {
+        let started = Instant::now();
+        // The price, from a database that only exists in this comment.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(2..12))).await;
+        let trace_id = format!("{:032x}", rand::random::<u128>());
+        let code = if rand::random::<f64>() < self.fail_ratio { 500 } else { 200 };
+        let took = started.elapsed();
+        self.requests.get_or_create(&Code { code }).inc();
+        self.duration.observe(took.as_secs_f64());
+        let (release, millis) = (&self.release, took.as_secs_f64() * 1e3);
+        if code == 500 {
+            tracing::error!(trace_id, release, code, millis, error = "no price for this basket", "checkout failed");
+            return (StatusCode::INTERNAL_SERVER_ERROR, format!("release {release}: no price for this basket\n"));
+        }
+        tracing::info!(trace_id, release, code, millis, "checkout");
+        (StatusCode::OK, format!("release {release}: thank you\n"))
+    }
+
+    fn metrics(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn router(shop: Arc<Shop>) -> Router {
+    Router::new()
+        .route("/checkout", get(|State(shop): State<Arc<Shop>>| async move { shop.checkout().await }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .with_state(shop)
+}
+
+async fn metrics(State(shop): State<Arc<Shop>>) -> impl IntoResponse {
+    match shop.metrics() {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Serves until `stopped` resolves and no new requests come.
+pub async fn serve(listen: SocketAddr, shop: Arc<Shop>, stopped: impl Future<Output = ()>) -> std::io::Result<()> {
+    tracing::info!(%listen, release = shop.release, fail_ratio = shop.fail_ratio, "open");
+    evenkeel::server::serve(listen, router(shop), async {
+        stopped.await;
+        tokio::time::sleep(LINGER).await;
+    })
+    .await
+}

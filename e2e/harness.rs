@@ -18,7 +18,7 @@ pub const OPERATOR: &str = "evenkeel-system";
 /// Namespace of the stack that the tests share; its name is `main`.
 pub const MONITORING: &str = "e2e-monitoring";
 /// The image of the demo service.
-pub const SHOP: &str = "evenkeel-shop:dev";
+pub const SHOP: &str = "shop:1";
 
 /// The test runner makes one runtime a test: only the lock is shared, each test has its own client.
 static LOCK: OnceLock<RwLock<()>> = OnceLock::new();

@@ -172,3 +172,26 @@ async fn a_paused_deployment_is_refused_with_the_reason() {
     assert!(words(&run).contains("paused"), "{:#}", run["status"]);
     assert_eq!(release_now(&cluster, namespace).await, "2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_newest_replica_set_does_not_exist_the_rollback_says_so() {
+    let cluster = Cluster::connect().await;
+    let _alone = cluster.alone().await;
+    let namespace = "e2e-rollback-unseen";
+    arrange(&cluster, namespace).await;
+    release(&cluster, namespace, "1").await;
+    release(&cluster, namespace, "2").await;
+    run("e2e/cluster/cluster", &["kill-process", "kube-controller-manager"]).await;
+    cluster.apply(&deployment(namespace, "web", "3", 1)).await;
+    let (_, ip) = cluster.replicas().await.remove(0);
+    let firing = payload("firing", "BadRelease", json!({"namespace": namespace, "severity": "critical"}));
+    assert_eq!(cluster.post_alert(&ip, &firing).await, Some(200));
+    let said = eventually("the run says what it waits for, or refuses", Duration::from_secs(60), || async {
+        let runs = cluster.runs(namespace, "undo").await;
+        runs.iter().map(words).find(|words| words.contains("observedGeneration") || words.contains("ReplicaSet"))
+    })
+    .await;
+    let release = release_now(&cluster, namespace).await;
+    run("e2e/cluster/cluster", &["up"]).await;
+    assert_eq!(release, "3", "nothing was changed while the history was incomplete: {said}");
+}

@@ -1,5 +1,5 @@
-//! The service of the demo: `shop serve` answers GET /checkout, `shop load` asks it. A bad release is one whose
-//! environment says that it fails: RELEASE=2 FAIL_RATIO=0.2.
+//! The service of the demo: `shop` answers GET /checkout, `shop load` asks it. A bad release is one whose environment
+//! says that it fails: RELEASE=2 FAIL_RATIO=0.2.
 
 mod load;
 mod serve;
@@ -11,23 +11,27 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(about = "A small shop, and its customers")]
 struct Arguments {
+    #[command(flatten)]
+    serve: Serve,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+}
+
+/// Answers GET /checkout, /healthz and /metrics.
+#[derive(clap::Args)]
+struct Serve {
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// What this release calls itself in logs and answers.
+    #[arg(long, env = "RELEASE", default_value = "1")]
+    release: String,
+    /// Share of the checkouts that fail, from 0 to 1.
+    #[arg(long, env = "FAIL_RATIO", default_value_t = 0.0, value_parser = ratio)]
+    fail_ratio: f64,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer GET /checkout, /healthz and /metrics.
-    Serve {
-        #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
-        listen: SocketAddr,
-        /// What this release calls itself in logs and answers.
-        #[arg(long, env = "RELEASE", default_value = "1")]
-        release: String,
-        /// Share of the checkouts that fail, from 0 to 1.
-        #[arg(long, env = "FAIL_RATIO", default_value_t = 0.0, value_parser = ratio)]
-        fail_ratio: f64,
-    },
     /// Send GET requests at a steady rate and say every ten seconds how they went.
     Load {
         #[arg(long)]
@@ -48,11 +52,10 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_target(false).init();
-    match Arguments::parse().command {
-        Command::Serve { listen, release, fail_ratio } => {
-            serve::serve(listen, serve::Shop::new(release, fail_ratio), stopped()).await?;
-        }
-        Command::Load { url, rps } => load::load(&url, rps, stopped()).await,
+    let Arguments { serve: Serve { listen, release, fail_ratio }, command } = Arguments::parse();
+    match command {
+        None => serve::serve(listen, serve::Shop::new(release, fail_ratio), stopped()).await?,
+        Some(Command::Load { url, rps }) => load::load(&url, rps, stopped()).await,
     }
     Ok(())
 }

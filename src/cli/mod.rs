@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub mod crds;
+pub mod documents;
+pub mod schema;
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
 pub fn crds(directory: Option<&Path>) -> ExitCode {

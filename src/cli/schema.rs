@@ -1,0 +1,279 @@
+//! What the API server would say of an object's shape: the CRD's own schema, applied offline. An unknown field is an
+//! error here (`kubectl apply` drops or warns). Rules in CEL are not evaluated.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::Value;
+
+/// One thing that is wrong, and where: `spec.rules[1].expr`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub path: String,
+    pub message: String,
+}
+
+/// The schema of the version that is stored.
+pub fn of(crd: &CustomResourceDefinition) -> Option<&JSONSchemaProps> {
+    let version = crd.spec.versions.iter().find(|version| version.storage)?;
+    version.schema.as_ref()?.open_api_v3_schema.as_ref()
+}
+
+/// Everything in `object` that `schema` does not allow. `apiVersion`, `kind`, `metadata` and `status` are not looked at.
+pub fn faults(schema: &JSONSchemaProps, object: &Value) -> Vec<Fault> {
+    let mut faults = vec![];
+    let Some(fields) = object.as_object() else { return faults };
+    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+    for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
+        push(&mut faults, name, unknown(known.into_iter(), name));
+    }
+    let spec = schema.properties.as_ref().and_then(|properties| properties.get("spec"));
+    match (spec, fields.get("spec")) {
+        (Some(schema), Some(spec)) => walk(schema, spec, "spec", &mut faults),
+        (Some(_), None) => push(&mut faults, "spec", "is required".into()),
+        (None, _) => {}
+    }
+    faults
+}
+
+fn push(faults: &mut Vec<Fault>, path: &str, message: String) {
+    faults.push(Fault { path: path.to_owned(), message });
+}
+
+fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<Fault>) {
+    if value.is_null() {
+        if schema.nullable != Some(true) {
+            push(faults, path, "is empty".into());
+        }
+        return;
+    }
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        if !value.is_i64() && !value.is_string() {
+            push(faults, path, format!("{value} is neither a whole number nor text"));
+        }
+        return;
+    }
+    if let Some(wanted) = schema.type_.as_deref()
+        && !is_of(wanted, value)
+    {
+        return push(faults, path, format!("{} is not {}", shortened(value), article(wanted)));
+    }
+    if let Some(allowed) = &schema.enum_
+        && !allowed.iter().any(|allowed| allowed.0 == *value)
+    {
+        let allowed: Vec<_> = allowed.iter().map(|allowed| words(&allowed.0)).collect();
+        let near = value.as_str().and_then(|text| nearest(allowed.iter().map(String::as_str), text));
+        let hint =
+            near.map_or_else(|| format!("one of {}", allowed.join(", ")), |near| format!("did you mean {near}?"));
+        push(faults, path, format!("{} is not allowed: {hint}", shortened(value)));
+    }
+    match value {
+        Value::Object(fields) => object(schema, fields, path, faults),
+        Value::Array(items) => list(schema, items, path, faults),
+        Value::String(text) => string(schema, text, path, faults),
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap_or_default();
+            if schema.minimum.is_some_and(|minimum| number < minimum) {
+                push(faults, path, format!("{value} is less than {}", schema.minimum.unwrap_or_default()));
+            }
+            if schema.maximum.is_some_and(|maximum| number > maximum) {
+                push(faults, path, format!("{value} is more than {}", schema.maximum.unwrap_or_default()));
+            }
+        }
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+fn object(schema: &JSONSchemaProps, fields: &serde_json::Map<String, Value>, path: &str, faults: &mut Vec<Fault>) {
+    let none = BTreeMap::new();
+    let properties = schema.properties.as_ref().unwrap_or(&none);
+    for (name, value) in fields {
+        let at = format!("{path}.{name}");
+        match (properties.get(name), &schema.additional_properties) {
+            (Some(schema), _) => walk(schema, value, &at, faults),
+            (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => walk(schema, value, &at, faults),
+            (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
+            (None, _) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
+            (None, _) => push(faults, &at, unknown(properties.keys().map(String::as_str), name)),
+        }
+    }
+    for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+        push(faults, &format!("{path}.{name}"), "is required".into());
+    }
+}
+
+fn list(schema: &JSONSchemaProps, items: &[Value], path: &str, faults: &mut Vec<Fault>) {
+    let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+    if schema.min_items.is_some_and(|minimum| count < minimum) {
+        push(faults, path, format!("has {count} items, at least {} are needed", schema.min_items.unwrap_or_default()));
+    }
+    if schema.max_items.is_some_and(|maximum| count > maximum) {
+        push(faults, path, format!("has {count} items, at most {} are allowed", schema.max_items.unwrap_or_default()));
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+        for (index, item) in items.iter().enumerate() {
+            walk(schema, item, &format!("{path}[{index}]"), faults);
+        }
+    }
+}
+
+fn string(schema: &JSONSchemaProps, text: &str, path: &str, faults: &mut Vec<Fault>) {
+    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    if schema.min_length.is_some_and(|minimum| length < minimum) {
+        push(faults, path, "is too short".into());
+    }
+    if schema.max_length.is_some_and(|maximum| length > maximum) {
+        let maximum = schema.max_length.unwrap_or_default();
+        push(faults, path, format!("has {length} characters, at most {maximum} are allowed"));
+    }
+    if let Some(pattern) = &schema.pattern
+        && regex::Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
+    {
+        push(faults, path, format!("{text:?} does not match {pattern}"));
+    }
+}
+
+fn is_of(wanted: &str, value: &Value) -> bool {
+    match wanted {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        _ => true,
+    }
+}
+
+fn article(type_: &str) -> &str {
+    match type_ {
+        "object" => "a map of fields",
+        "array" => "a list",
+        "string" => "text (quote it?)",
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        other => other,
+    }
+}
+
+/// A value as the author wrote it, more or less.
+fn words(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 60 { text } else { format!("{}…", text.chars().take(59).collect::<String>()) }
+}
+
+/// Says that `name` is unknown, with the known name it resembles, or all of them when they are few.
+pub fn unknown<'a>(known: impl Iterator<Item = &'a str> + Clone, name: &str) -> String {
+    if let Some(near) = nearest(known.clone(), name) {
+        return format!("unknown field: did you mean {near}?");
+    }
+    let known: Vec<_> = known.collect();
+    match known.len() {
+        0 => "unknown field: there are none here".into(),
+        1..=12 => format!("unknown field: there are {}", known.join(", ")),
+        _ => "unknown field".into(),
+    }
+}
+
+/// The candidate with the fewest edits from `name`, if a slip of the fingers explains them.
+pub fn nearest<'a>(candidates: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    candidates
+        .map(|candidate| (edits(&candidate.to_lowercase(), &lower), candidate))
+        .filter(|(edits, candidate)| *edits <= (candidate.chars().count() / 3).clamp(1, 3))
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment).
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema() -> JSONSchemaProps {
+        serde_json::from_value(json!({"type": "object", "properties": {"spec": {
+            "type": "object", "required": ["match"], "properties": {
+                "match": {"type": "string", "minLength": 1},
+                "mode": {"type": "string", "enum": ["Observe", "Act"]},
+                "replicas": {"type": "integer", "minimum": 1.0, "maximum": 5.0},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "affinity": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "steps": {"type": "array", "maxItems": 2, "items": {"type": "object", "properties": {
+                    "restart": {"type": "object"}}}},
+            },
+        }}}))
+        .unwrap()
+    }
+
+    fn said(object: Value) -> Vec<String> {
+        faults(&schema(), &object).into_iter().map(|f| format!("{}: {}", f.path, f.message)).collect()
+    }
+
+    #[test]
+    fn an_object_in_order_has_no_faults() {
+        let spec = json!({"match": "x", "mode": "Act", "replicas": 5, "labels": {"any": "thing"},
+            "affinity": {"whatever": [1]}, "steps": [{"restart": {}}]});
+        assert_eq!(said(json!({"apiVersion": "x", "kind": "y", "metadata": {}, "spec": spec})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn unknown_fields_are_named_with_their_path_and_the_name_they_resemble() {
+        let spec = json!({"match": "x", "mdoe": "Act", "steps": [{}, {"Restart": {}}], "zebra": 1});
+        assert_eq!(
+            said(json!({"spec": spec, "sepc": {}})),
+            [
+                "sepc: unknown field: did you mean spec?",
+                "spec.mdoe: unknown field: did you mean mode?",
+                "spec.steps[1].Restart: unknown field: did you mean restart?",
+                "spec.zebra: unknown field: there are affinity, labels, match, mode, replicas, steps",
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_what_is_allowed() {
+        let spec = json!({"match": "", "mode": "act", "replicas": 6, "labels": {"a": 1}, "steps": [{}, {}, 3]});
+        assert_eq!(
+            said(json!({"spec": spec})),
+            [
+                "spec.labels.a: 1 is not text (quote it?)",
+                "spec.match: is too short",
+                "spec.mode: \"act\" is not allowed: did you mean Act?",
+                "spec.replicas: 6 is more than 5",
+                "spec.steps: has 3 items, at most 2 are allowed",
+                "spec.steps[2]: 3 is not a map of fields",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(said(json!({"spec": {}})), ["spec.match: is required"]);
+        assert_eq!(said(json!({})), ["spec: is required"]);
+    }
+}

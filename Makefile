@@ -27,7 +27,7 @@ e2e: ## end-to-end tests on a real cluster
 	@$(LOCKED) e2e/test
 
 bench: ## measure, and write docs/benchmarks.md
-	@$(LOCKED) e2e/bench/run
+	@$(LOCKED) e2e/bench
 
 generate: ## write the CRDs from the Rust types
 	cargo run --quiet -- crds --directory crds

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub mod check;
 pub mod crds;
 pub mod documents;
+pub mod resource;
 pub mod schema;
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
@@ -21,9 +23,19 @@ pub fn crds(directory: Option<&Path>) -> ExitCode {
     }
 }
 
-/// `evenkeel check`.
-pub fn check(_files: &[PathBuf]) -> ExitCode {
-    ExitCode::FAILURE
+/// `evenkeel check`: one line for each thing that is wrong, on standard output; the count on standard error.
+pub fn check(files: &[PathBuf]) -> ExitCode {
+    let documents = match documents::read(files) {
+        Ok(documents) => documents,
+        Err(error) => return fail(&error),
+    };
+    let report = check::check(&documents);
+    let lines: String = report.findings.iter().map(|finding| format!("{finding}\n")).collect();
+    let printed = print(&lines);
+    let (checked, others) = (documents.len() - report.passed_over, report.passed_over);
+    let found = report.findings.len();
+    eprintln!("evenkeel: {checked} documents checked, {found} faults ({others} documents of other kinds passed over)");
+    if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
 /// `evenkeel render`.

@@ -7,3 +7,4 @@ pub mod manifests;
 pub mod meta;
 pub mod report;
 pub mod status;
+pub mod workload;

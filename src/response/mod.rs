@@ -1,1 +1,13 @@
-//! Written by its owner.
+//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `matcher`, `payload`, `validate`, `episode`, `guard`, `run`,
+//! `verify` and what `action` decides. With a client: all else.
+
+pub mod action;
+pub mod episode;
+pub mod facts;
+pub mod guard;
+pub mod matcher;
+pub mod news;
+pub mod payload;
+pub mod run;
+pub mod validate;
+pub mod verify;

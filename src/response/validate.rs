@@ -1,0 +1,193 @@
+//! AlertResponse -> a checked one: what CEL cannot check, and matchers that are ready to use.
+
+use std::collections::BTreeMap;
+
+use super::matcher::{self, Matcher, MatcherError};
+use super::payload::Alert;
+use crate::api::alert_response::{AlertResponseSpec, StepAction};
+use crate::api::response_run::RunTarget;
+use crate::k8s::report::Reportable;
+
+/// Why an AlertResponse can do nothing until its author changes it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Invalid {
+    #[error("spec.match.matchers[{index}]: {source}")]
+    Matcher { index: usize, source: MatcherError },
+    #[error(
+        "spec.match matches every alert: give alert, or a matcher that refuses the empty value, for example severity=\"critical\""
+    )]
+    MatchesEverything,
+    #[error(
+        "spec.verify.settle ({settle}) is not shorter than spec.verify.within ({within}): the repair could never be proved"
+    )]
+    Settle { settle: String, within: String },
+    #[error("spec.steps[{index}] has no action: give one of rollback, restart, scale, notify")]
+    NoAction { index: usize },
+    #[error("spec.steps[{index}].rollback.to is {value:?}: it must be lastHealthy, previous or the number of a revision")]
+    RollbackTo { index: usize, value: String },
+    #[error("spec.steps[{index}].scale.to ({to}) is above max ({max})")]
+    ScaleMax { index: usize, to: i32, max: i32 },
+    #[error("spec.target.name {name:?} is not the name of a workload: lower-case letters, digits, '-' and '.'")]
+    TargetName { name: String },
+}
+
+impl Reportable for Invalid {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Matcher { .. } => "InvalidMatcher",
+            Self::MatchesEverything => "MatchesEverything",
+            Self::Settle { .. } => "InvalidVerify",
+            Self::NoAction { .. } | Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
+            Self::TargetName { .. } => "InvalidTarget",
+        }
+    }
+}
+
+/// Matchers of a response, compiled.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    alert: Option<String>,
+    matchers: Vec<Matcher>,
+}
+
+impl Selector {
+    pub fn matches(&self, alert: &Alert) -> bool {
+        self.alert.as_deref().is_none_or(|name| name == alert.name())
+            && self.matchers.iter().all(|m| m.matches(&alert.labels))
+    }
+}
+
+/// Checks the whole spec; the selector is what the intake goes by.
+pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
+    let selector = selector(spec)?;
+    if let Some(name) = spec.target.name.as_ref().filter(|n| !n.is_empty() && !is_object_name(n)) {
+        return Err(Invalid::TargetName { name: name.clone() });
+    }
+    if spec.verify.settle >= spec.verify.within {
+        let (settle, within) = (spec.verify.settle.to_string(), spec.verify.within.to_string());
+        return Err(Invalid::Settle { settle, within });
+    }
+    for (index, step) in spec.steps.iter().enumerate() {
+        match step.action() {
+            None => return Err(Invalid::NoAction { index }),
+            Some(StepAction::Rollback(rollback)) if rollback.destination().is_none() => {
+                return Err(Invalid::RollbackTo { index, value: format!("{:?}", rollback.to) });
+            }
+            Some(StepAction::Scale(scale)) => {
+                if let (Some(to), Some(max)) = (scale.to, scale.max)
+                    && to > max
+                {
+                    return Err(Invalid::ScaleMax { index, to, max });
+                }
+            }
+            Some(StepAction::Rollback(_) | StepAction::Restart(_) | StepAction::Notify(_)) => {}
+        }
+    }
+    Ok(selector)
+}
+
+fn selector(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
+    let alert = spec.match_.alert.clone().filter(|name| !name.is_empty());
+    let mut matchers = vec![];
+    for (index, text) in spec.match_.matchers.iter().enumerate() {
+        matchers.extend(matcher::parse(text).map_err(|source| Invalid::Matcher { index, source })?);
+    }
+    if alert.is_none() && matchers.iter().all(Matcher::accepts_empty) {
+        return Err(Invalid::MatchesEverything);
+    }
+    Ok(Selector { alert, matchers })
+}
+
+/// The workload that the alert is about. Labels are untrusted: the value must be the name of an object, and it is only
+/// ever looked up in the response's own namespace.
+pub fn target(spec: &AlertResponseSpec, labels: &BTreeMap<String, String>) -> RunTarget {
+    let kind = spec.target.kind;
+    let failed = |problem: String| RunTarget { kind, name: String::new(), problem: Some(problem) };
+    let label = match (&spec.target.name, &spec.target.name_from_label) {
+        (Some(name), _) if !name.is_empty() => return RunTarget { kind, name: name.clone(), problem: None },
+        (_, Some(label)) => label,
+        (_, None) => return failed("the AlertResponse has neither target.name nor target.nameFromLabel".into()),
+    };
+    match labels.get(label).map(String::as_str).unwrap_or_default() {
+        "" => failed(format!("the alert has no label {label}, which target.nameFromLabel names")),
+        name if is_object_name(name) => RunTarget { kind, name: name.to_owned(), problem: None },
+        _ => failed(format!("the value of the alert's label {label} is not the name of a {}", kind.as_str())),
+    }
+}
+
+/// DNS-1123 subdomain.
+fn is_object_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        !label.is_empty() && label.as_bytes().iter().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(yaml: &str) -> AlertResponseSpec {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    fn minimal(match_: &str) -> AlertResponseSpec {
+        spec(&format!("{{match: {match_}, target: {{name: web}}, steps: [{{restart: {{}}}}]}}"))
+    }
+
+    fn alert(pairs: &[(&str, &str)]) -> Alert {
+        let labels = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Alert { labels, ..Alert::default() }
+    }
+
+    #[test]
+    fn an_alert_must_match_the_name_and_every_matcher() {
+        let selector = validate(&minimal(r#"{alert: A, matchers: ['severity="critical"', 'team!="infra"']}"#)).unwrap();
+        for (labels, expected) in [
+            (vec![("alertname", "A"), ("severity", "critical")], true),
+            (vec![("alertname", "B"), ("severity", "critical")], false),
+            (vec![("alertname", "A"), ("severity", "warning")], false),
+            (vec![("alertname", "A"), ("severity", "critical"), ("team", "infra")], false),
+        ] {
+            assert_eq!(selector.matches(&alert(&labels)), expected, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_match_that_refuses_no_alert_is_an_error() {
+        for everything in ["{}", "{alert: ''}", "{matchers: ['a=~\".*\"']}", "{matchers: ['a!=\"b\"', 'c=\"\"']}"] {
+            assert_eq!(validate(&minimal(everything)).map(|_| ()), Err(Invalid::MatchesEverything), "{everything}");
+        }
+        assert!(validate(&minimal("{matchers: ['a=~\".+\"']}")).is_ok());
+    }
+
+    #[test]
+    fn what_cel_cannot_check_is_named_with_its_field() {
+        for (yaml, part) in [
+            ("{match: {alert: A, matchers: ['x=y', 'z']}, target: {name: w}, steps: [{restart: {}}]}", "matchers[1]"),
+            ("{match: {alert: A}, target: {name: W_1}, steps: [{restart: {}}]}", "spec.target.name \"W_1\""),
+            ("{match: {alert: A}, target: {name: w}, steps: [{}]}", "spec.steps[0] has no action"),
+            ("{match: {alert: A}, target: {name: w}, steps: [{rollback: {to: 0}}]}", "spec.steps[0].rollback.to"),
+            ("{match: {alert: A}, target: {name: w}, steps: [{scale: {to: 5, max: 4}}]}", "scale.to (5) is above max (4)"),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {within: 30s, settle: 30s}}",
+                "verify.settle (30s)",
+            ),
+        ] {
+            let error = validate(&spec(yaml)).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_from_a_label_must_be_the_name_of_an_object() {
+        let spec = spec("{match: {alert: A}, target: {nameFromLabel: deployment}, steps: [{restart: {}}]}");
+        let name = |value: &str| target(&spec, &BTreeMap::from([("deployment".to_owned(), value.to_owned())]));
+        assert_eq!(name("checkout-v2").name, "checkout-v2");
+        for hostile in ["", "../secrets/x", "Checkout", "a b", "-a", "a..b", "kube-system/coredns", &"a".repeat(254)] {
+            let target = name(hostile);
+            assert!(target.name.is_empty() && target.problem.is_some(), "{hostile:?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a repair is proved. Pure. No data is never a pass.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::facts::{Asked, Facts, Known, Lookup};
+use super::guard::short;
+use crate::api::alert_response::Verify;
+use crate::api::response_run::{AlertState, ResponseRun, Verdict, Verification};
+use crate::k8s::status::at_second;
+use crate::k8s::workload::{Health, health};
+
+/// One thing that must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Holds {
+    Yes(String),
+    No(String),
+    Unknown(String),
+}
+
+impl Holds {
+    fn words(&self) -> &str {
+        match self {
+            Self::Yes(words) | Self::No(words) | Self::Unknown(words) => words,
+        }
+    }
+}
+
+/// Where the proof stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    pub verification: Verification,
+    /// The verdict and its reason, once there is one.
+    pub verdict: Option<(Verdict, String)>,
+}
+
+/// The beginning of a proof.
+pub fn begin(verify: &Verify, now: Timestamp) -> Verification {
+    let now = at_second(now);
+    let within = SignedDuration::try_from(verify.within.0).unwrap_or(SignedDuration::MAX);
+    Verification {
+        started_at: Some(Time(now)),
+        deadline: Some(Time(now.checked_add(within).unwrap_or(Timestamp::MAX))),
+        ..Verification::default()
+    }
+}
+
+/// Looks at alert and workload. Pass: both have held for `settle`. At the deadline: Fail if one is known not to hold,
+/// Inconclusive if nobody can tell. What begins to hold before the deadline may still settle after it.
+pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now: Timestamp) -> Judgement {
+    let started = verification.started_at.as_ref().map_or(now, |t| t.0);
+    let deadline = verification.deadline.as_ref().map_or(now, |t| t.0);
+    let alert = alert(&facts.alert, started);
+    let workload = workload(&facts.workload, &run.spec.target.reference());
+    let holds = matches!((&alert, &workload), (Holds::Yes(_), Holds::Yes(_)));
+    let holds_since =
+        holds.then(|| verification.holds_since.clone().unwrap_or(Time(at_second(now))));
+    let settle = SignedDuration::try_from(run.spec.verify.settle.0).unwrap_or(SignedDuration::MAX);
+    let verdict = match &holds_since {
+        Some(since) if now.duration_since(since.0) >= settle => {
+            Some((Verdict::Pass, format!("{}, {}", alert.words(), workload.words())))
+        }
+        Some(_) => None,
+        None if now < deadline => None,
+        None => Some(at_deadline(&alert, &workload, deadline.duration_since(started))),
+    };
+    let finished_at = verdict.as_ref().map(|_| Time(at_second(now)));
+    let verification = Verification {
+        alert: alert.words().to_owned(),
+        workload: workload.words().to_owned(),
+        holds_since,
+        finished_at,
+        ..verification.clone()
+    };
+    Judgement { verification, verdict }
+}
+
+fn at_deadline(alert: &Holds, workload: &Holds, within: SignedDuration) -> (Verdict, String) {
+    let within = short(within);
+    match (alert, workload) {
+        (Holds::No(why), _) | (_, Holds::No(why)) => (Verdict::Fail, format!("{why}, {within} after the repair")),
+        (Holds::Unknown(why), _) | (_, Holds::Unknown(why)) => {
+            (Verdict::Inconclusive, format!("{why}, {within} after the repair"))
+        }
+        // Not reached: what holds settles or passes.
+        (Holds::Yes(_), Holds::Yes(_)) => (Verdict::Inconclusive, "it did not hold long enough".to_owned()),
+    }
+}
+
+fn alert(known: &Known, repaired: Timestamp) -> Holds {
+    match (known.state, known.asked) {
+        (AlertState::Resolved, _) => Holds::Yes("alert resolved".into()),
+        (_, Asked::Firing) => Holds::No("alert is firing, says its Alertmanager".into()),
+        (_, Asked::Absent) => Holds::Unknown("alert is not at its Alertmanager, which has not said that it resolved".into()),
+        (_, Asked::NoAnswer) => match known.seen_at {
+            // Delivered as firing after the repair. What was delivered before it says nothing about the repair.
+            Some(seen) if known.state == AlertState::Firing && seen > repaired => {
+                Holds::No("alert was delivered again as firing".into())
+            }
+            _ => Holds::Unknown("nothing was heard of the alert since the repair".into()),
+        },
+    }
+}
+
+fn workload(lookup: &Lookup, reference: &str) -> Holds {
+    match lookup {
+        Lookup::Found(workload) => match health(&workload.deployment) {
+            Health::Healthy(replicas) => Holds::Yes(format!("{reference} rolled out, {replicas} of {replicas} available")),
+            Health::Unhealthy(why) => Holds::No(format!("{reference} is not healthy: {why}")),
+        },
+        Lookup::Missing => Holds::No(format!("{reference} does not exist any more")),
+        Lookup::Failed(words) => Holds::Unknown(format!("cannot read {reference}: {words}")),
+        Lookup::NotLooked => Holds::Unknown(format!("{reference} was not looked at")),
+    }
+}

@@ -1,0 +1,81 @@
+//! Names of a stack's children. Others (the rule loader, the alert receiver, the run's query client) find them by
+//! these functions and by the labels of `Owner::selector`.
+
+/// `app.kubernetes.io/name` and the prefix of everything that belongs to Prometheus.
+pub const PROMETHEUS: &str = "prometheus";
+/// `app.kubernetes.io/name` and the prefix of everything that belongs to Alertmanager.
+pub const ALERTMANAGER: &str = "alertmanager";
+/// Label of Prometheus' pods and StatefulSets: number of the shard.
+pub const SHARD: &str = "evenkeel.dev/prometheus-shard";
+/// Annotation of pods: changed to make the kubelet refresh their volumes at once.
+pub const CONFIG_REVISION: &str = "evenkeel.dev/config-revision";
+/// Annotation of a MonitoringStack and of its token Secret: a new value makes a new token.
+pub const ROTATE_TOKEN: &str = "evenkeel.dev/rotate-receiver-token";
+/// Label of the Secrets whose token the alert receiver accepts.
+pub const RECEIVER_TOKEN: &str = "evenkeel.dev/receiver-token";
+/// Port of Prometheus.
+pub const PROMETHEUS_PORT: i32 = 9090;
+/// Port of Alertmanager.
+pub const ALERTMANAGER_PORT: i32 = 9093;
+/// Port of Alertmanager's mesh.
+pub const MESH_PORT: i32 = 9094;
+
+/// ServiceAccount, Service and first StatefulSet of Prometheus.
+pub fn prometheus(stack: &str) -> String {
+    format!("{stack}-prometheus")
+}
+
+/// StatefulSet of one shard.
+pub fn prometheus_shard(stack: &str, shard: i32) -> String {
+    if shard == 0 { prometheus(stack) } else { format!("{stack}-prometheus-shard-{shard}") }
+}
+
+/// The headless Service that gives each pod of Prometheus a name.
+pub fn prometheus_headless(stack: &str) -> String {
+    format!("{stack}-prometheus-headless")
+}
+
+/// ConfigMap with the configuration of every shard.
+pub fn prometheus_config(stack: &str) -> String {
+    format!("{stack}-prometheus-config")
+}
+
+/// Key in that ConfigMap.
+pub fn prometheus_config_key(shard: i32) -> String {
+    if shard == 0 { "prometheus.yml".to_owned() } else { format!("prometheus-shard-{shard}.yml") }
+}
+
+/// ServiceAccount, Service and StatefulSet of Alertmanager.
+pub fn alertmanager(stack: &str) -> String {
+    format!("{stack}-alertmanager")
+}
+
+/// The headless Service of Alertmanager's mesh, and of Prometheus' way to each replica.
+pub fn alertmanager_headless(stack: &str) -> String {
+    format!("{stack}-alertmanager-headless")
+}
+
+/// Secret with Alertmanager's configuration.
+pub fn alertmanager_config(stack: &str) -> String {
+    format!("{stack}-alertmanager-config")
+}
+
+/// Secret with the token by which the stack's Alertmanager proves itself to the alert receiver.
+pub fn receiver_token(stack: &str) -> String {
+    format!("{stack}-receiver-token")
+}
+
+/// Bindings of the stack's Prometheus; the name carries the namespace, since two stacks of one name may meet.
+pub fn binding(namespace: &str, stack: &str, role: &str) -> String {
+    format!("evenkeel:{namespace}:{stack}:{role}")
+}
+
+/// The name of one pod within the cluster, with its port.
+pub fn pod_address(set: &str, ordinal: i32, headless: &str, namespace: &str, port: i32) -> String {
+    format!("{set}-{ordinal}.{headless}.{namespace}.svc:{port}")
+}
+
+/// URL of a Service within the cluster.
+pub fn url(service: &str, namespace: &str, port: i32) -> String {
+    format!("http://{service}.{namespace}.svc:{port}")
+}

@@ -1,0 +1,109 @@
+//! What the operator remembers of its stacks between two reconciles; lost with the process, and found again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::api::monitoring_stack::RuleCounts;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// Shared memory: the rule loader tells how many rules each stack has, the stack's reconcile puts that into the
+/// status (a status has one writer). Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct StackObservations {
+    rules: Arc<Mutex<HashMap<Key, RuleCounts>>>,
+    reloads: Arc<Mutex<HashMap<Key, Reloads>>>,
+}
+
+/// Attempts to make a pod load one revision of its configuration.
+#[derive(Clone, Debug)]
+struct Reloads {
+    revision: String,
+    attempts: u32,
+    last: Instant,
+}
+
+/// So many attempts follow each other quickly: the file is usually there within a second.
+const QUICK_ATTEMPTS: u32 = 8;
+const QUICK: Duration = Duration::from_millis(500);
+/// Later ones are rare, since every reload starts Alertmanager's groups anew.
+const SLOW: Duration = Duration::from_secs(30);
+
+impl StackObservations {
+    /// Tells the counts of a stack. Returns whether they changed: then the stack should be reconciled.
+    pub fn set_rules(&self, namespace: &str, stack: &str, counts: RuleCounts) -> bool {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.insert((namespace.to_owned(), stack.to_owned()), counts) != Some(counts)
+    }
+
+    /// The counts; `None` until the rule loader has looked.
+    pub fn rules(&self, namespace: &str, stack: &str) -> Option<RuleCounts> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.get(&(namespace.to_owned(), stack.to_owned())).copied()
+    }
+
+    /// Forgets a stack that was deleted.
+    pub fn forget(&self, namespace: &str, stack: &str) {
+        self.rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(namespace.to_owned(), stack.to_owned()));
+    }
+
+    /// Whether the pod may be asked now to reload `revision`; counts the attempt when it may.
+    pub fn may_reload(&self, namespace: &str, pod: &str, revision: &str, now: Instant) -> bool {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), pod.to_owned());
+        match reloads.get_mut(&key).filter(|r| r.revision == revision) {
+            Some(last) => {
+                let pause = if last.attempts < QUICK_ATTEMPTS { QUICK } else { SLOW };
+                if now.saturating_duration_since(last.last) < pause {
+                    return false;
+                }
+                last.attempts += 1;
+                last.last = now;
+            }
+            None => {
+                reloads.insert(key, Reloads { revision: revision.to_owned(), attempts: 1, last: now });
+            }
+        }
+        true
+    }
+
+    /// The pod has loaded what it should.
+    pub fn reloaded(&self, namespace: &str, pod: &str) {
+        self.reloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(namespace.to_owned(), pod.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_the_counts_calls_for_a_reconcile() {
+        let seen = StackObservations::default();
+        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2 };
+        assert!(seen.set_rules("monitoring", "main", counts));
+        assert!(!seen.clone().set_rules("monitoring", "main", counts));
+        assert_eq!(seen.rules("monitoring", "main"), Some(counts));
+        seen.forget("monitoring", "main");
+        assert_eq!(seen.rules("monitoring", "main"), None);
+    }
+
+    #[test]
+    fn reloads_are_quick_at_first_and_rare_later() {
+        let seen = StackObservations::default();
+        let start = Instant::now();
+        let reloads = (0..600)
+            .filter(|tenths| seen.may_reload("ns", "am-0", "r1", start + Duration::from_millis(100 * tenths)))
+            .count();
+        assert!((9..=10).contains(&reloads), "{reloads} in a minute");
+        assert!(seen.may_reload("ns", "am-0", "r2", start), "another revision starts afresh");
+    }
+}

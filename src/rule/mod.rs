@@ -1,1 +1,3 @@
 //! Written by its owner.
+
+pub mod shards;

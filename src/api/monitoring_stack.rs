@@ -516,6 +516,14 @@ pub struct TargetCounts {
     pub down: i64,
 }
 
+impl RemoteWrite {
+    /// Every Secret key that it needs, with the field that names it.
+    pub fn secret_refs(&self) -> Vec<(&'static str, &SecretKeyRef)> {
+        let basic = self.basic_auth.iter().map(|b| ("basicAuth.passwordSecretRef", &b.password_secret_ref));
+        basic.chain(self.bearer_token_secret_ref.iter().map(|r| ("bearerTokenSecretRef", r))).collect()
+    }
+}
+
 impl Conditioned for MonitoringStack {
     fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map_or(&[], |s| &s.conditions)

@@ -1,1 +1,3 @@
-//! Written by its owner.
+//! NotificationChannel: what Alertmanager sends for it, and whether it can.
+
+pub mod receivers;

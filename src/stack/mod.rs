@@ -1,23 +1,17 @@
 //! MonitoringStack to Prometheus and Alertmanager: gather (the only reads) -> validate (pure) -> build (pure) ->
 //! apply -> observe -> status.
 
-pub mod apply;
 pub mod build;
 pub mod component;
 pub mod discovery;
-pub mod finalize;
-pub mod gather;
-pub mod live;
 pub mod matchers;
 pub mod names;
 pub mod observed;
-pub mod reconcile;
 pub mod render;
 pub mod routes;
-pub mod status;
 pub mod storage;
 pub mod token;
 pub mod validate;
 
-pub use reconcile::reconcile;
+
 pub use render::render;

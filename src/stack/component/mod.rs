@@ -1,0 +1,25 @@
+//! One file for each component: checked type in, Kubernetes objects and typed configuration out. Pure.
+
+pub mod alertmanager;
+pub mod alertmanager_config;
+pub mod pod;
+pub mod prometheus;
+pub mod prometheus_config;
+pub mod scrape;
+
+/// The images that run where a stack names none, and their registries for `version`. The one place.
+pub mod image {
+    /// Registry and repository of Prometheus.
+    pub const PROMETHEUS: &str = "quay.io/prometheus/prometheus";
+    /// Tag of Prometheus.
+    pub const PROMETHEUS_VERSION: &str = "v3.15.0";
+    /// Registry and repository of Alertmanager.
+    pub const ALERTMANAGER: &str = "quay.io/prometheus/alertmanager";
+    /// Tag of Alertmanager.
+    pub const ALERTMANAGER_VERSION: &str = "v0.31.1";
+
+    /// The image of a component: a whole one, else the default repository with a tag.
+    pub fn of(repository: &str, default: &str, version: Option<&str>, image: Option<&str>) -> String {
+        image.map_or_else(|| format!("{repository}:{}", version.unwrap_or(default)), str::to_owned)
+    }
+}

@@ -1,0 +1,235 @@
+//! From what a person wrote to a checked stack, from which building cannot fail. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::Selector;
+
+use super::component::{alertmanager, prometheus};
+use super::discovery::{self, InvalidSelector, Namespaces};
+use super::names::{ALERTMANAGER, PROMETHEUS};
+use super::routes::{self, Routing, Secrets};
+use super::storage::{self, Claim, Data};
+use super::token::{Hidden, Tokens};
+use crate::api::NotificationChannel;
+use crate::api::common::PodSettings;
+use crate::api::duration::PromDuration;
+use crate::api::monitoring_stack::{AlertmanagerSpec, MonitoringStackSpec, PrometheusSpec, RemoteWrite};
+use crate::k8s::meta::Owner;
+use crate::k8s::report::Reportable;
+
+/// What a stack needs to know of its surroundings; `gather` reads it, tests and `render` make it up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The NotificationChannels of the namespace.
+    pub channels: Vec<NotificationChannel>,
+    pub secrets: Secrets,
+    /// Every namespace with its labels; empty when the discovery does not depend on them.
+    pub namespaces: Vec<(String, BTreeMap<String, String>)>,
+    /// Existing claims by component.
+    pub claims: BTreeMap<String, Vec<Claim>>,
+    /// Size in the claim template of the live StatefulSet by component.
+    pub sizes: BTreeMap<String, Quantity>,
+    pub tokens: Option<Tokens>,
+    /// A token that nobody has seen yet, in case that one is needed.
+    pub fresh_token: Hidden,
+}
+
+/// Where the stack lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Home {
+    pub owner: Owner,
+    /// Base URL of the operator's alert receiver.
+    pub receiver_url: String,
+    pub cluster_role_prefix: String,
+    /// The rotation of the token that was asked for.
+    pub rotation: Option<String>,
+}
+
+/// A checked stack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stack {
+    pub owner: Owner,
+    pub receiver_url: String,
+    pub cluster_role_prefix: String,
+    pub namespaces: Namespaces,
+    pub selector: Selector,
+    pub prometheus: Option<Prometheus>,
+    pub alertmanager: Option<Alertmanager>,
+}
+
+/// A checked Prometheus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prometheus {
+    pub spec: PrometheusSpec,
+    pub data: Data,
+    /// In the flag's notation.
+    pub retention_size: Option<String>,
+    /// Claims to be asked for the size in `data`.
+    pub grow: Vec<String>,
+}
+
+/// A checked Alertmanager.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alertmanager {
+    pub spec: AlertmanagerSpec,
+    pub data: Data,
+    pub routing: Routing,
+    pub tokens: Tokens,
+    /// Claims to be asked for the size in `data`.
+    pub grow: Vec<String>,
+}
+
+/// Something that is wrong and was left out; the rest of the stack is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Why nothing of the stack is applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Selector(#[from] InvalidSelector),
+    #[error("spec.{component}.pod.extraArgs has {argument}, a flag that Evenkeel sets itself: take it out")]
+    ReservedFlag { component: &'static str, argument: String },
+    #[error("spec.prometheus.externalLabels has {name:?}, which is not a label name: use letters, digits and _")]
+    LabelName { name: String },
+    #[error("spec.{field} is 0s: write a duration above zero, for example {example}")]
+    ZeroDuration { field: &'static str, example: &'static str },
+    #[error("spec.prometheus.remoteWrite[{index}] {why}")]
+    RemoteWrite { index: usize, why: String },
+}
+
+impl Reportable for Refused {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Selector(_) => "InvalidSelector",
+            Self::ReservedFlag { .. } => "ReservedFlag",
+            Self::LabelName { .. } => "InvalidExternalLabel",
+            Self::ZeroDuration { .. } => "InvalidDuration",
+            Self::RemoteWrite { .. } => "InvalidRemoteWrite",
+        }
+    }
+}
+
+/// The checked stack, and what had to be left out of it.
+pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<(Stack, Vec<Problem>), Refused> {
+    let labelled = known.namespaces.iter().map(|(name, labels)| (name.as_str(), labels));
+    let namespaces = Namespaces::selected(spec.discovery.as_ref(), &home.owner.namespace, labelled)?;
+    let selector = discovery::labels(spec.discovery.as_ref())?;
+    let mut problems = vec![];
+    let prometheus = spec.prometheus.as_ref().map(|spec| check_prometheus(spec, &known, &mut problems)).transpose()?;
+    let alertmanager = spec.alertmanager.as_ref();
+    let alertmanager =
+        alertmanager.map(|spec| check_alertmanager(spec, &home, &known, &mut problems)).transpose()?;
+    let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
+    Ok((Stack { owner, receiver_url, cluster_role_prefix, namespaces, selector, prometheus, alertmanager }, problems))
+}
+
+fn check_prometheus(
+    spec: &PrometheusSpec,
+    known: &Known,
+    problems: &mut Vec<Problem>,
+) -> Result<Prometheus, Refused> {
+    reserved_flags("prometheus", spec.pod.as_ref(), &prometheus::FLAGS)?;
+    positive("prometheus.retention", Some(spec.retention), "31d")?;
+    positive("prometheus.scrapeInterval", Some(spec.scrape_interval), "30s")?;
+    positive("prometheus.evaluationInterval", spec.evaluation_interval, "30s")?;
+    if let Some(name) = spec.external_labels.keys().find(|name| !is_label_name(name)) {
+        return Err(Refused::LabelName { name: name.clone() });
+    }
+    check_remote_write(&spec.remote_write)?;
+    for (index, remote) in spec.remote_write.iter().enumerate() {
+        let field = |name| format!("spec.prometheus.remoteWrite[{index}].{name}");
+        let missing = remote.secret_refs().into_iter().filter_map(|(f, r)| known.secrets.missing(&field(f), r));
+        problems.extend(missing.map(|message| Problem { reason: "RemoteWriteSecretMissing", message }));
+    }
+    let wanted = Data::of(spec.storage.as_ref());
+    let (data, grow) = check_storage(PROMETHEUS, wanted, known, problems);
+    let retention_size =
+        spec.retention_size.clone().or_else(|| data.safe_mebibytes().map(|mebibytes| format!("{mebibytes}MB")));
+    Ok(Prometheus { spec: spec.clone(), data, retention_size, grow })
+}
+
+fn check_alertmanager(
+    spec: &AlertmanagerSpec,
+    home: &Home,
+    known: &Known,
+    problems: &mut Vec<Problem>,
+) -> Result<Alertmanager, Refused> {
+    reserved_flags("alertmanager", spec.pod.as_ref(), &alertmanager::FLAGS)?;
+    positive("alertmanager.retention", Some(spec.retention), "5d")?;
+    let (routing, wrong) = routes::checked(spec, &known.channels, &known.secrets);
+    problems.extend(wrong);
+    let (data, grow) = check_storage(ALERTMANAGER, Data::of(spec.storage.as_ref()), known, problems);
+    let tokens = Tokens::decide(known.tokens.clone(), home.rotation.as_deref(), known.fresh_token.clone());
+    Ok(Alertmanager { spec: spec.clone(), data, routing, tokens, grow })
+}
+
+fn check_storage(
+    component: &'static str,
+    wanted: Data,
+    known: &Known,
+    problems: &mut Vec<Problem>,
+) -> (Data, Vec<String>) {
+    let claims = known.claims.get(component).map_or(&[][..], Vec::as_slice);
+    let plan = storage::plan(component, wanted, claims, known.sizes.get(component));
+    problems.extend(plan.refused.map(|message| Problem { reason: "StorageShrinkRefused", message }));
+    (plan.data, plan.grow)
+}
+
+fn reserved_flags(component: &'static str, pod: Option<&PodSettings>, reserved: &[&str]) -> Result<(), Refused> {
+    let arguments = pod.map_or(&[][..], |pod| &pod.extra_args);
+    let is_reserved = |argument: &&String| {
+        let flag = argument.trim_start_matches('-');
+        let name = flag.split('=').next().unwrap_or(flag);
+        argument.starts_with('-') && reserved.contains(&name.strip_prefix("no-").unwrap_or(name))
+    };
+    match arguments.iter().find(is_reserved) {
+        Some(argument) => Err(Refused::ReservedFlag { component, argument: argument.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn positive(field: &'static str, value: Option<PromDuration>, example: &'static str) -> Result<(), Refused> {
+    match value {
+        Some(value) if value.is_zero() => Err(Refused::ZeroDuration { field, example }),
+        _ => Ok(()),
+    }
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`.
+fn is_label_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// What Prometheus would refuse, and with it the whole configuration.
+fn check_remote_write(remotes: &[RemoteWrite]) -> Result<(), Refused> {
+    const RESERVED: [&str; 8] = [
+        "authorization",
+        "host",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "user-agent",
+        "connection",
+        "x-prometheus-remote-write-version",
+    ];
+    let (mut names, mut unnamed) = (BTreeSet::new(), vec![]);
+    for (index, remote) in remotes.iter().enumerate() {
+        let refuse = |why| Err(Refused::RemoteWrite { index, why });
+        if let Some(header) = remote.headers.keys().find(|h| RESERVED.contains(&h.to_ascii_lowercase().as_str())) {
+            return refuse(format!("sets the header {header}, which Prometheus sets itself: take it out"));
+        }
+        match &remote.name {
+            Some(name) if !names.insert(name) => return refuse(format!("has the name {name} of another one")),
+            None if unnamed.contains(&remote) => return refuse("is there twice: take one out".to_owned()),
+            None => unnamed.push(remote),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

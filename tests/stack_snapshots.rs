@@ -1,0 +1,201 @@
+//! From a person's YAML to whole objects and configurations, compared with files that a person can read, and given to
+//! the real promtool and amtool. `UPDATE_SNAPSHOTS=1 cargo test --test stack_snapshots` writes the files anew.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evenkeel::api::{MonitoringStack, NotificationChannel};
+use evenkeel::k8s::manifests::{Built, Manifests};
+use evenkeel::k8s::meta::Owner;
+use evenkeel::stack::build::build;
+use evenkeel::stack::routes::Secrets;
+use evenkeel::stack::token::Hidden;
+use evenkeel::stack::validate::{Home, Known, Problem, validate};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use serde::Serialize;
+use serde_json::Value;
+
+fn folder(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/stack").join(case)
+}
+
+/// What the input makes: the objects, the problems, and the configurations by file name.
+struct Outcome {
+    objects: String,
+    problems: Vec<Problem>,
+    configs: BTreeMap<String, String>,
+}
+
+fn outcome(input: &str) -> Outcome {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(input).expect("YAML");
+    let mut of_kind: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for document in documents {
+        of_kind.entry(document["kind"].as_str().expect("a kind").to_owned()).or_default().push(document);
+    }
+    fn typed<T: serde::de::DeserializeOwned>(of_kind: &BTreeMap<String, Vec<Value>>, kind: &str) -> Vec<T> {
+        let all = of_kind.get(kind).cloned().unwrap_or_default();
+        all.into_iter().map(|v| serde_json::from_value(v).unwrap_or_else(|e| panic!("{kind}: {e}"))).collect()
+    }
+    let stack = typed::<MonitoringStack>(&of_kind, "MonitoringStack").remove(0);
+    let namespaces = typed::<Namespace>(&of_kind, "Namespace");
+    let known = Known {
+        channels: typed::<NotificationChannel>(&of_kind, "NotificationChannel"),
+        secrets: Secrets::Unknown,
+        namespaces: namespaces.iter().map(|n| (n.name_any(), n.labels().clone())).collect(),
+        claims: BTreeMap::new(),
+        sizes: BTreeMap::new(),
+        tokens: None,
+        fresh_token: Hidden::new("fresh-token"),
+    };
+    let home = Home {
+        owner: Owner {
+            api_version: "evenkeel.dev/v1alpha1".into(),
+            kind: "MonitoringStack".into(),
+            namespace: stack.namespace().expect("a namespace"),
+            name: stack.name_any(),
+            uid: "owner-uid".into(),
+        },
+        receiver_url: "http://receiver.operator-namespace.svc:8080".into(),
+        cluster_role_prefix: "role-prefix".into(),
+        rotation: None,
+    };
+    let (checked, problems) = validate(&stack.spec, home, known).expect("accepted");
+    let mut manifests = build(&checked).expect("built").manifests;
+    let configs = take_configs(&mut manifests);
+    Outcome { objects: text(&manifests), problems, configs }
+}
+
+/// Configurations are compared as files of their own.
+fn take_configs(manifests: &mut Manifests<Built>) -> BTreeMap<String, String> {
+    let mut configs = BTreeMap::new();
+    for map in &mut manifests.config_maps {
+        for (key, content) in map.data.iter_mut().flatten() {
+            configs.insert(key.clone(), std::mem::replace(content, "(a file of its own)".into()));
+        }
+    }
+    for secret in &mut manifests.secrets {
+        if let Some(content) = secret.data.as_mut().and_then(|d| d.get_mut("alertmanager.yml")) {
+            let content = std::mem::replace(&mut content.0, b"(a file of its own)".to_vec());
+            configs.insert("alertmanager.yml".into(), String::from_utf8(content).expect("UTF-8"));
+        }
+    }
+    configs
+}
+
+fn text(manifests: &Manifests<Built>) -> String {
+    fn all<T: Serialize + kube::Resource<DynamicType = ()>>(text: &mut String, objects: &[T]) {
+        for object in objects {
+            let yaml = serde_saphyr::to_string(object).expect("YAML");
+            text.push_str(&format!("--- # {} {}\n{yaml}", T::kind(&()), object.meta().name.as_deref().unwrap_or("?")));
+        }
+    }
+    let Manifests {
+        service_accounts,
+        role_bindings,
+        cluster_role_bindings,
+        secrets,
+        config_maps,
+        services,
+        stateful_sets,
+        deployments,
+        daemon_sets,
+        pod_disruption_budgets,
+        ingresses,
+        state: _,
+    } = manifests;
+    let mut text = String::new();
+    all(&mut text, service_accounts);
+    all(&mut text, role_bindings);
+    all(&mut text, cluster_role_bindings);
+    all(&mut text, secrets);
+    all(&mut text, config_maps);
+    all(&mut text, services);
+    all(&mut text, stateful_sets);
+    all(&mut text, deployments);
+    all(&mut text, daemon_sets);
+    all(&mut text, pod_disruption_budgets);
+    all(&mut text, ingresses);
+    text
+}
+
+fn compare(path: &Path, actual: &str) {
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, actual).expect("writable");
+        return;
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    if expected == actual {
+        return;
+    }
+    let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let show = |sign: &str, lines: &[&str]| {
+        lines.iter().skip(same).take(12).map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    panic!(
+        "{} differs from line {}:\n{}{}set UPDATE_SNAPSHOTS=1 if that is meant",
+        path.display(),
+        same + 1,
+        show("-", &old),
+        show("+", &new)
+    );
+}
+
+/// Runs a tool of the local cluster; its absence is a failure.
+fn tool(name: &str, args: &[&str]) {
+    let output = Command::new(name).args(args).output().unwrap_or_else(|e| {
+        panic!("cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)")
+    });
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} {args:?}:\n{said}");
+}
+
+fn case(name: &str) -> Outcome {
+    let folder = folder(name);
+    let outcome = outcome(&std::fs::read_to_string(folder.join("input.yaml")).expect("input.yaml"));
+    assert_eq!(outcome.problems, [], "{name} has no problems");
+    compare(&folder.join("objects.yaml"), &outcome.objects);
+    for (file, config) in &outcome.configs {
+        let path = folder.join(file);
+        compare(&path, config);
+        let path = path.to_str().expect("UTF-8");
+        match file.as_str() {
+            "alertmanager.yml" => tool("amtool", &["check-config", path]),
+            // The files that it names are in the pod.
+            _ => tool("promtool", &["check", "config", "--syntax-only", path]),
+        }
+    }
+    outcome
+}
+
+#[test]
+fn the_smallest_prometheus() {
+    case("minimal");
+}
+
+#[test]
+fn the_smallest_alertmanager() {
+    case("alertmanager_only");
+}
+
+#[test]
+fn the_example_of_the_documentation() {
+    case("example");
+}
+
+#[test]
+fn everything_that_can_be_written() {
+    let outcome = case("full");
+    for config in outcome.configs.values() {
+        assert!(!config.contains("fresh-token"), "a token belongs to a file of its own");
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_output() {
+    let input = std::fs::read_to_string(folder("full").join("input.yaml")).expect("input.yaml");
+    let (first, second) = (outcome(&input), outcome(&input));
+    assert_eq!((first.objects, first.configs), (second.objects, second.configs));
+}

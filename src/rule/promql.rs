@@ -1,5 +1,6 @@
 //! Checks an expression before it ships, and says where it is wrong. Pure.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use promql_parser::parser::value::ValueType;
@@ -27,18 +28,30 @@ const MAX_SPAN: usize = 24;
 const MAX_SEARCHED: usize = 200;
 
 /// Checks that `expr` parses and yields what a rule can evaluate: an instant vector or a scalar.
-pub fn check(expr: &str) -> Result<(), ExprError> {
+pub fn check(written: &str) -> Result<(), ExprError> {
+    let (expr, inserted) = without_raw_strings(written);
+    check_readable(&expr)
+        .map_err(|wrong| located(written, wrong.byte.map(|byte| original(byte, &inserted)), wrong.message))
+}
+
+/// What is wrong, and from which byte on.
+struct Wrong {
+    byte: Option<usize>,
+    message: String,
+}
+
+fn check_readable(expr: &str) -> Result<(), Wrong> {
     let tokens = tokens(expr);
     if let Some(deep) = too_deep(expr, &tokens) {
         let message = format!("brackets are nested deeper than {MAX_DEPTH}");
-        return Err(located(expr, Some(deep), message));
+        return Err(Wrong { byte: Some(deep), message });
     }
     if expr.len() <= MAX_INLINE {
         return check_tokens(expr, &tokens);
     }
     std::thread::scope(|scope| {
         let work = std::thread::Builder::new().stack_size(STACK_BYTES);
-        let failed = || Err(ExprError { column: None, message: "the expression could not be parsed".into() });
+        let failed = || Err(Wrong { byte: None, message: "the expression could not be parsed".into() });
         match work.spawn_scoped(scope, || check_tokens(expr, &tokens)) {
             Ok(handle) => handle.join().unwrap_or_else(|_| failed()),
             Err(_) => failed(),
@@ -46,7 +59,7 @@ pub fn check(expr: &str) -> Result<(), ExprError> {
     })
 }
 
-fn check_tokens(expr: &str, tokens: &[Token]) -> Result<(), ExprError> {
+fn check_tokens(expr: &str, tokens: &[Token]) -> Result<(), Wrong> {
     let message = match parsed(expr) {
         Ok(kind) => match kind {
             ValueType::Vector | ValueType::Scalar => return Ok(()),
@@ -55,22 +68,55 @@ fn check_tokens(expr: &str, tokens: &[Token]) -> Result<(), ExprError> {
         },
         Err(message) if message == NO_DETAIL => {
             if tokens.len() > 5 * MAX_SEARCHED {
-                return Err(ExprError { column: None, message });
+                return Err(Wrong { byte: None, message });
             }
             let wrong = first_unexpected(expr, tokens);
             let what = match tokens.get(wrong) {
                 Some(token) => format!("unexpected {:?}", token.text(expr)),
                 None => "unexpected end of the expression".to_owned(),
             };
-            let at = tokens.get(wrong).map_or(expr.trim_end().len(), |token| token.start);
-            return Err(located(expr, Some(at), what));
+            let at = tokens.get(wrong).map_or(expr.len(), |token| token.start);
+            return Err(Wrong { byte: Some(at), message: what });
         }
         Err(message) => {
-            let at = lexical(expr, &message).or_else(|| smallest_span(expr, tokens, &message));
-            return Err(located(expr, at, message));
+            let byte = lexical(expr, &message).or_else(|| smallest_span(expr, tokens, &message));
+            return Err(Wrong { byte, message });
         }
     };
-    Err(located(expr, Some(0), message))
+    Err(Wrong { byte: Some(0), message })
+}
+
+/// The parser takes backslashes in raw strings (between backquotes) for escapes, and refuses a regular expression
+/// such as `\d`, which Prometheus takes. They become strings in double quotes; the positions of the bytes that this
+/// inserted come along.
+fn without_raw_strings(expr: &str) -> (Cow<'_, str>, Vec<usize>) {
+    if !expr.contains('`') {
+        return (Cow::Borrowed(expr), Vec::new());
+    }
+    let (mut text, mut inserted, mut from) = (String::with_capacity(expr.len() + 8), Vec::new(), 0);
+    for token in tokens(expr) {
+        let raw = token.text(expr);
+        if !raw.starts_with('`') || raw.len() < 2 || !raw.ends_with('`') {
+            continue;
+        }
+        text.push_str(&expr[from..token.start]);
+        text.push('"');
+        for c in raw[1..raw.len() - 1].chars() {
+            if matches!(c, '"' | '\\' | '\n') {
+                inserted.push(text.len());
+                text.push('\\');
+            }
+            text.push(if c == '\n' { 'n' } else { c });
+        }
+        text.push('"');
+        from = token.end;
+    }
+    text.push_str(&expr[from..]);
+    (Cow::Owned(text), inserted)
+}
+
+fn original(byte: usize, inserted: &[usize]) -> usize {
+    byte - inserted.iter().filter(|at| **at < byte).count()
 }
 
 /// The parser panics on some numbers (a range of `1e400`, say): that must not take the operator with it.
@@ -85,7 +131,7 @@ fn lexed(expr: &str) -> Result<(), String> {
 
 fn located(expr: &str, byte: Option<usize>, message: String) -> ExprError {
     let Some(byte) = byte else { return ExprError { column: None, message } };
-    let before = &expr[..byte.min(expr.len())];
+    let before = expr.get(..byte).unwrap_or(expr);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let message = if expr.contains('\n') { format!("line {line}: {message}") } else { message };
@@ -137,15 +183,21 @@ fn viable(expr: &str, tokens: &[Token]) -> bool {
     })
 }
 
-/// Start of the smallest part of the expression that is wrong in the same words by itself.
+/// Start of the smallest part of the expression that is wrong in the same words by itself, or of the word in it that
+/// the message quotes.
 fn smallest_span(expr: &str, tokens: &[Token], message: &str) -> Option<usize> {
     if tokens.len() > MAX_SEARCHED {
         return None;
     }
+    if message.contains("end of input") {
+        return Some(expr.len());
+    }
+    let quoted = message.split('\'').nth(1);
     (1..=tokens.len().min(MAX_SPAN)).find_map(|length| {
         tokens.windows(length).find_map(|span| {
-            let text = &expr[span.first()?.start..span.last()?.end];
-            (parsed(text).err().as_deref() == Some(message)).then_some(span.first()?.start)
+            let (first, last) = (span.first()?, span.last()?);
+            let same = parsed(&expr[first.start..last.end]).err().as_deref() == Some(message);
+            same.then(|| span.iter().find(|token| Some(token.text(expr)) == quoted).unwrap_or(first).start)
         })
     })
 }

@@ -24,7 +24,8 @@ fn plain(value: &str) -> bool {
 
 /// What may stand in a single-quoted scalar of one line.
 fn printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    !c.is_control()
+        && !matches!(c, '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 fn double_quoted(value: &str) -> String {
@@ -93,8 +94,29 @@ mod tests {
     #[test]
     fn every_string_reads_back_as_it_was() {
         for value in [
-            "", "up", "yes", "1e5", "0x1f", "a: b", "# no", "it's", "say \"x\"", "tab\there", "del\u{7f}", "ü", "a\\b",
-            "{{ $value }}", "- x", "x:", "\u{feff}bom", "nel\u{85}", "emoji 🚢", "trailing ", " leading", "null", "~",
+            "",
+            "up",
+            "yes",
+            "1e5",
+            "0x1f",
+            "a: b",
+            "# no",
+            "it's",
+            "say \"x\"",
+            "tab\there",
+            "del\u{7f}",
+            "ü",
+            "a\\b",
+            "{{ $value }}",
+            "- x",
+            "x:",
+            "\u{feff}bom",
+            "nel\u{85}",
+            "emoji 🚢",
+            "trailing ",
+            " leading",
+            "null",
+            "~",
         ] {
             let mut text = String::new();
             field(&mut text, 0, "key", value);

@@ -1,7 +1,19 @@
-use super::common::{Conditions, conditions_schema};
+//! AlertRule: alerting and recording rules as a person writes them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Conditioned;
+use super::common::{Conditions, conditions_schema};
+use super::duration::PromDuration;
+
+/// Alerting and recording rules that become live in every Prometheus whose MonitoringStack selects this object.
+/// They are evaluated in the order in which they are written, as one rule group named `<namespace>/<name>`. A rule
+/// that is wrong is refused alone: the others become live, its last good version stays, and the status names it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "evenkeel.dev",
@@ -11,17 +23,206 @@ use serde::{Deserialize, Serialize};
     status = "AlertRuleStatus",
     shortname = "arule",
     category = "evenkeel",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "AlertRule holds alerting and recording rules, which become live in Prometheus within seconds.",
+    printcolumn(
+        name = "Accepted",
+        type_ = "integer",
+        description = "Rules that were found good",
+        json_path = ".status.accepted"
+    ),
+    printcolumn(
+        name = "Refused",
+        type_ = "integer",
+        description = "Rules that were refused; status.rules says why",
+        json_path = ".status.refused"
+    ),
+    printcolumn(
+        name = "Loaded",
+        type_ = "string",
+        description = "Whether Prometheus confirmed the accepted rules",
+        json_path = ".status.conditions[?(@.type==\"Loaded\")].status"
+    ),
+    printcolumn(
+        name = "Firing",
+        type_ = "integer",
+        description = "Alerts of these rules that fire now",
+        json_path = ".status.firing"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-pub struct AlertRuleSpec {}
+pub struct AlertRuleSpec {
+    /// How often the rules are evaluated, for example 15s. Default: the evaluation interval of the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<PromDuration>,
+    /// Labels that every rule below gets. A rule's own labels win.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// The rules, in the order of their evaluation.
+    #[schemars(length(min = 1, max = 200))]
+    pub rules: Vec<RuleSpec>,
+}
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+/// One alerting or recording rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.alert) != has(self.record)")
+        .message("set exactly one of alert (an alerting rule) and record (a recording rule)"),
+    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers))")
+        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity and tiers belong to an alert"),
+    validation = Rule::new("!has(self.tiers) || !(has(self.severity) || has(self.__for__))")
+        .message("with tiers, severity and for are set on each tier")
+)]
+pub struct RuleSpec {
+    /// Name of the alert: the label `alertname` of what fires. Makes this an alerting rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub alert: Option<String>,
+    /// Name of the series to record, for example `job:http_errors:ratio_rate5m`. Makes this a recording rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub record: Option<String>,
+    /// PromQL. An alert fires for every series that the expression returns; with `tiers`, for every series whose
+    /// value is beyond the tier's threshold.
+    #[schemars(length(min = 1, max = 16384))]
+    pub expr: String,
+    /// How long the expression must hold before the alert fires. Default: 0s, at once.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_: Option<PromDuration>,
+    /// How long the alert keeps firing after the expression no longer holds. Default: 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_firing_for: Option<PromDuration>,
+    /// Value of the label `severity`, for example critical, warning or info.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub severity: Option<String>,
+    /// Labels of the alert or of the recorded series. Values of an alert may be templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Texts for people, for example summary, description and runbook_url. Values may be templates:
+    /// `{{ $value }}`, `{{ $labels.job }}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub annotations: BTreeMap<String, String>,
+    /// Several thresholds on one expression: one alert of the same name for each tier, told apart by `severity`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub tiers: Vec<Tier>,
+}
+
+/// One threshold of an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.above) != has(self.below)").message("a tier needs exactly one of above and below"))]
+pub struct Tier {
+    /// Value of the label `severity`, for example critical or warning.
+    #[schemars(length(min = 1, max = 63))]
+    pub severity: String,
+    /// The alert holds while the expression is greater than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// The alert holds while the expression is less than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<f64>,
+    /// How long the threshold must be passed before the alert fires. Default: 0s, at once.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_: Option<PromDuration>,
+    /// Labels of this tier alone, added to those of the rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of this tier alone, added to those of the rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What became of the rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleStatus {
+    /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus itself confirmed the
+    /// accepted rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
+    /// Rules of the spec that were found good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<i32>,
+    /// Rules of the spec that were refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<i32>,
+    /// Alerts of these rules that fire now. Updated about every 15 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firing: Option<i32>,
+    /// The rules that were refused, and why. Good rules are not listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleProblem>,
+    /// The stacks that select this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<StackLoad>,
+}
+
+/// A rule that was refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleProblem {
+    /// Position in `spec.rules`, from 0.
+    pub index: i32,
+    /// Name of the alert or of the recorded series.
+    pub name: String,
+    /// The field that is wrong, for example expr or annotations.summary.
+    pub field: String,
+    /// Position in the field, in characters from 1, where it could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<i32>,
+    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
+    pub reason: String,
+    /// What is wrong, in the words of the parser or of Prometheus, and whether an earlier version stays live.
+    pub message: String,
+    /// Digest of the rule that Prometheus refused: it is not tried again until the rule changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What one stack did with the rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StackLoad {
+    /// Namespace of the MonitoringStack.
+    pub namespace: String,
+    /// Name of the MonitoringStack.
+    pub name: String,
+    /// Rules that every ready replica of its Prometheus has confirmed.
+    pub loaded: i32,
+    /// Rules that it was given.
+    pub total: i32,
+    /// The shard, of 32, in which they are: ConfigMap `<stack>-rules-<shard>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<i32>,
+    /// Why fewer than all are loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Conditioned for AlertRule {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+    fn observed_generation(&self) -> Option<i64> {
+        self.status.as_ref().and_then(|status| status.observed_generation)
+    }
 }

@@ -1,3 +1,8 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
+pub mod compile;
+pub mod promql;
 pub mod shards;
+pub mod template;
+pub mod yaml;
+pub use compile::{Refusal, render};

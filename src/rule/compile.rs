@@ -1,0 +1,314 @@
+//! One AlertRule -> the text of one rule group. Pure. Every rule stands or falls alone.
+//!
+//! The label `namespace` is left alone: the series' own namespace is what routes and repairs go by, and a rule that
+//! wants another one writes it into its labels.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kube::ResourceExt;
+
+use super::{promql, template, yaml};
+use crate::api::AlertRule;
+use crate::api::alert_rule::{AlertRuleSpec, RuleSpec, Tier};
+use crate::api::duration::PromDuration;
+
+/// Longest name of a label or annotation.
+const MAX_NAME: usize = 256;
+
+/// Whether a rule alerts or records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Alert,
+    Record,
+}
+
+/// What makes a rule the same rule in the next version of its AlertRule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId {
+    pub kind: Kind,
+    pub name: String,
+    /// 0 for the first rule of this kind and name, 1 for the second, ...
+    pub nth: usize,
+}
+
+/// Why one rule is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Position in `spec.rules`, from 0.
+    pub index: usize,
+    pub name: String,
+    /// The field that is wrong, for example `expr`.
+    pub field: String,
+    /// In characters from 1.
+    pub column: Option<usize>,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// One rule of the spec: the text of the Prometheus rules it becomes (one for each tier), or why it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledRule {
+    pub id: RuleId,
+    pub result: Result<String, Refusal>,
+}
+
+/// An AlertRule, ready to ship.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// Name of the group, and what else stands above its rules.
+    pub head: String,
+    /// In the order of `spec.rules`.
+    pub rules: Vec<CompiledRule>,
+}
+
+impl Compiled {
+    /// The rules that were refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
+        self.rules.iter().filter_map(|rule| rule.result.as_ref().err())
+    }
+
+    /// The group as YAML below `groups:`; empty when no rule was accepted.
+    pub fn text(&self) -> String {
+        let rules: String = self.rules.iter().filter_map(|rule| rule.result.as_deref().ok()).collect();
+        if rules.is_empty() { rules } else { format!("{}{rules}", self.head) }
+    }
+}
+
+/// A whole rule file for one AlertRule, and what was left out of it (for `evenkeel render` and `evenkeel check`).
+pub fn render(rule: &AlertRule) -> (String, Vec<Refusal>) {
+    let compiled =
+        compile(&group_name(&rule.namespace().unwrap_or_else(|| "default".into()), &rule.name_any()), None, &rule.spec);
+    let text = compiled.text();
+    let file = if text.is_empty() { "groups: []\n".to_owned() } else { format!("groups:\n{text}") };
+    (file, compiled.refused().cloned().collect())
+}
+
+/// Name of the rule group of an AlertRule: unique in a stack, and the way back from an alert to its AlertRule.
+pub fn group_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+/// Compiles every rule. `generation` is written into the text as a comment, so that an earlier version that stays
+/// live can still be dated after a restart of the operator.
+pub fn compile(group: &str, generation: Option<i64>, spec: &AlertRuleSpec) -> Compiled {
+    let mut head = format!("- name: {}\n", yaml::scalar(group));
+    if let Some(generation) = generation {
+        head = format!("# generation {generation}\n{head}");
+    }
+    if let Some(interval) = spec.interval.filter(|interval| !interval.is_zero()) {
+        head.push_str(&format!("  interval: {interval}\n"));
+    }
+    head.push_str("  rules:\n");
+
+    let mut seen = HashSet::new();
+    let mut named: BTreeMap<(Kind, &str), usize> = BTreeMap::new();
+    let rules = spec.rules.iter().enumerate().map(|(index, rule)| {
+        let (kind, name) = match (&rule.alert, &rule.record) {
+            (Some(alert), _) => (Kind::Alert, alert.as_str()),
+            (None, record) => (Kind::Record, record.as_deref().unwrap_or_default()),
+        };
+        let count = named.entry((kind, name)).or_default();
+        let id = RuleId { kind, name: name.to_owned(), nth: *count };
+        *count += 1;
+        let result = compile_rule(&spec.labels, rule, kind, name, &mut seen).map_err(|wrong| Refusal {
+            index,
+            name: name.to_owned(),
+            field: wrong.field,
+            column: wrong.column,
+            reason: wrong.reason,
+            message: wrong.message,
+        });
+        CompiledRule { id, result }
+    });
+    let rules = rules.collect();
+    Compiled { head, rules }
+}
+
+/// What is wrong with a rule, before it is known which one it is.
+struct Wrong {
+    field: String,
+    column: Option<usize>,
+    reason: &'static str,
+    message: String,
+}
+
+impl Wrong {
+    fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), column: None, reason, message: message.into() }
+    }
+}
+
+type Labels<'a> = BTreeMap<&'a str, &'a str>;
+/// Kind, name and labels: what two rules of one group may not share.
+type Identity = (Kind, String, Vec<(String, String)>);
+
+fn compile_rule(
+    common: &BTreeMap<String, String>,
+    rule: &RuleSpec,
+    kind: Kind,
+    name: &str,
+    seen: &mut HashSet<Identity>,
+) -> Result<String, Wrong> {
+    check_shape(rule, kind, name)?;
+    check_expr("expr", &rule.expr)?;
+    let mut labels = Labels::new();
+    merge(&mut labels, common);
+    merge(&mut labels, &rule.labels);
+    let mut annotations = Labels::new();
+    merge(&mut annotations, &rule.annotations);
+
+    let keep_firing_for = rule.keep_firing_for;
+    let mut made = Vec::new();
+    let mut text = String::new();
+    if rule.tiers.is_empty() {
+        if let Some(severity) = &rule.severity {
+            labels.insert("severity", severity);
+        }
+        made.push(identity(kind, name, &labels));
+        let (expr, annotations) = (rule.expr.as_str(), annotations.clone());
+        write_rule(
+            &mut text,
+            &PrometheusRule { kind, name, expr, for_: rule.for_, keep_firing_for, labels: labels.clone(), annotations },
+        )?;
+    }
+    for (position, tier) in rule.tiers.iter().enumerate() {
+        let mut labels = labels.clone();
+        labels.insert("severity", &tier.severity);
+        merge(&mut labels, &tier.labels);
+        let mut annotations = annotations.clone();
+        merge(&mut annotations, &tier.annotations);
+        let expr = threshold(&rule.expr, tier).ok_or_else(|| {
+            Wrong::new(
+                "InvalidTier",
+                format!("tiers[{position}]"),
+                "set exactly one of above and below, to a finite number",
+            )
+        })?;
+        check_expr("expr", &expr).map_err(|wrong| Wrong { column: None, ..wrong })?;
+        let this = identity(kind, name, &labels);
+        if made.contains(&this) {
+            return Err(Wrong::new(
+                "Duplicate",
+                format!("tiers[{position}].severity"),
+                "two tiers have the same severity and labels: Alertmanager could not tell their alerts apart",
+            ));
+        }
+        made.push(this);
+        write_rule(
+            &mut text,
+            &PrometheusRule { kind, name, expr: &expr, for_: tier.for_, keep_firing_for, labels, annotations },
+        )?;
+    }
+    if made.iter().any(|identity| seen.contains(identity)) {
+        let what = match kind {
+            Kind::Alert => "alert",
+            Kind::Record => "recorded series",
+        };
+        return Err(Wrong::new(
+            "Duplicate",
+            if kind == Kind::Alert { "alert" } else { "record" },
+            format!(
+                "an earlier rule of this AlertRule has the same {what} and the same labels: rename it or give it a label of its own"
+            ),
+        ));
+    }
+    seen.extend(made);
+    Ok(text)
+}
+
+/// What CEL checks in the API server; said again for `evenkeel check`, which has none.
+fn check_shape(rule: &RuleSpec, kind: Kind, name: &str) -> Result<(), Wrong> {
+    if rule.alert.is_some() == rule.record.is_some() || name.is_empty() {
+        return Err(Wrong::new("InvalidRule", "alert", "set exactly one of alert and record"));
+    }
+    if kind == Kind::Record {
+        let alerting = rule.for_.is_some() || rule.keep_firing_for.is_some() || rule.severity.is_some();
+        if alerting || !rule.annotations.is_empty() || !rule.tiers.is_empty() {
+            return Err(Wrong::new("InvalidRule", "record", "a recording rule takes expr and labels only"));
+        }
+        if let Some(at) = name.chars().position(|c| matches!(c, '{' | '}')) {
+            let message = "a recorded series has a name without braces: labels go under labels, PromQL under expr";
+            return Err(Wrong { column: Some(at + 1), ..Wrong::new("InvalidName", "record", message) });
+        }
+    }
+    if !rule.tiers.is_empty() && (rule.severity.is_some() || rule.for_.is_some()) {
+        return Err(Wrong::new("InvalidRule", "tiers", "with tiers, severity and for are set on each tier"));
+    }
+    Ok(())
+}
+
+fn check_expr(field: &str, expr: &str) -> Result<(), Wrong> {
+    promql::check(expr).map_err(|error| Wrong {
+        field: field.to_owned(),
+        column: error.column,
+        reason: "ParseError",
+        message: error.message,
+    })
+}
+
+fn merge<'a>(into: &mut Labels<'a>, more: &'a BTreeMap<String, String>) {
+    into.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+}
+
+fn identity(kind: Kind, name: &str, labels: &Labels) -> Identity {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    (kind, name.to_owned(), labels.collect())
+}
+
+/// `(expr) > threshold`; the bracket closes on a line of its own where a comment could swallow it.
+fn threshold(expr: &str, tier: &Tier) -> Option<String> {
+    let (operator, number) = match (tier.above, tier.below) {
+        (Some(above), None) => (">", above),
+        (None, Some(below)) => ("<", below),
+        _ => return None,
+    };
+    let end = if expr.contains('#') { "\n" } else { "" };
+    // Rust prints the shortest decimal that reads back as the same number, never an exponent.
+    number.is_finite().then(|| format!("({}{end}) {operator} {number}", expr.trim()))
+}
+
+/// One rule as Prometheus will have it.
+struct PrometheusRule<'a> {
+    kind: Kind,
+    name: &'a str,
+    expr: &'a str,
+    for_: Option<PromDuration>,
+    keep_firing_for: Option<PromDuration>,
+    labels: Labels<'a>,
+    annotations: Labels<'a>,
+}
+
+fn write_rule(text: &mut String, rule: &PrometheusRule) -> Result<(), Wrong> {
+    for (what, entries) in [("labels", &rule.labels), ("annotations", &rule.annotations)] {
+        for (label, value) in entries {
+            let field = format!("{what}.{label}");
+            if label.is_empty() || label.len() > MAX_NAME || (what == "labels" && *label == "__name__") {
+                let message = format!(
+                    "{label:?} cannot be a name here: it is empty, longer than {MAX_NAME} characters, or reserved"
+                );
+                return Err(Wrong::new("InvalidLabel", what, message));
+            }
+            if rule.kind == Kind::Alert {
+                template::check(value).map_err(|error| Wrong {
+                    field,
+                    column: Some(error.column),
+                    reason: "InvalidTemplate",
+                    message: error.message,
+                })?;
+            }
+        }
+    }
+    let mut body = String::new();
+    yaml::field(&mut body, 4, if rule.kind == Kind::Alert { "alert" } else { "record" }, rule.name);
+    yaml::field(&mut body, 4, "expr", rule.expr.trim_end());
+    for (key, duration) in [("for", rule.for_), ("keep_firing_for", rule.keep_firing_for)] {
+        if let Some(duration) = duration.filter(|duration| !duration.is_zero()) {
+            body.push_str(&format!("    {key}: {duration}\n"));
+        }
+    }
+    yaml::map(&mut body, 4, "labels", rule.labels.iter().map(|(name, value)| (*name, *value)));
+    yaml::map(&mut body, 4, "annotations", rule.annotations.iter().map(|(name, value)| (*name, *value)));
+    text.push_str("  - ");
+    text.push_str(&body[4..]);
+    Ok(())
+}

@@ -1,3 +1,4 @@
-//! NotificationChannel: what Alertmanager sends for it, and whether it can.
+//! Where messages go: what Alertmanager sends for a channel, and what the operator sends itself.
 
+pub mod deliver;
 pub mod receivers;

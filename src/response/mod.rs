@@ -2,12 +2,17 @@
 //! `verify` and what `action` decides. With a client: all else.
 
 pub mod action;
+pub mod actor;
+pub mod credentials;
 pub mod episode;
 pub mod facts;
 pub mod guard;
+pub mod intake;
 pub mod matcher;
 pub mod news;
 pub mod payload;
+pub mod receive;
 pub mod run;
+pub mod stores;
 pub mod validate;
 pub mod verify;

@@ -1,0 +1,230 @@
+//! From an alert to its ResponseRuns, in the API server before anybody is told that it was taken.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+
+use super::credentials;
+use super::episode::{self, Answer};
+use super::payload::Alert;
+use super::receive::{Desk, NotTaken, Taken};
+use super::stores::{Guarded, Stores};
+use super::validate::{Selector, validate};
+use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, FINGERPRINT, RESPONSE_UID};
+use crate::api::{AlertResponse, ResponseRun};
+use crate::context::Context;
+use crate::k8s::meta::Owner;
+use crate::k8s::report::chain;
+use crate::k8s::status::at_second;
+
+/// A repeat is noted on an open run at most this often.
+const NOTE_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// Field manager of the notes, which any replica writes.
+const MANAGER: &str = "evenkeel-intake";
+
+/// Takes alerts, on every replica. Cloning shares the caches.
+#[derive(Clone)]
+pub struct Intake {
+    context: Arc<Context>,
+    stores: Arc<Stores>,
+    selectors: Arc<Mutex<HashMap<String, Compiled>>>,
+}
+
+/// Matchers of one generation of a response; `None` when they are invalid.
+type Compiled = (i64, Option<Arc<Selector>>);
+
+impl Intake {
+    pub fn new(context: Arc<Context>, stores: Arc<Stores>) -> Self {
+        Self { context, stores, selectors: Arc::default() }
+    }
+
+    /// The responses that match. Compiles the matchers of each generation once.
+    fn matching(&self, alert: &Alert) -> Vec<(AlertResponse, Owner)> {
+        let responses = self.stores.responses();
+        // A poisoned lock would only mean that another request panicked while it compiled.
+        let mut memo = self.selectors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if memo.len() > 2 * responses.len() + 16 {
+            memo.clear();
+        }
+        let live = responses.into_iter().filter(|r| r.metadata.deletion_timestamp.is_none());
+        live.filter_map(|response| Owner::of(&response).map(|owner| (response, owner)))
+            .filter(|(response, owner)| {
+                let generation = response.metadata.generation.unwrap_or_default();
+                let compiled = memo.entry(owner.uid.clone()).or_insert((i64::MIN, None));
+                if compiled.0 != generation {
+                    *compiled = (generation, validate(&response.spec).ok().map(Arc::new));
+                }
+                compiled.1.as_ref().is_some_and(|selector| selector.matches(alert))
+            })
+            .collect()
+    }
+
+    /// Puts one alert on record: with every response that matches it, a run is there afterwards.
+    pub async fn put(&self, alert: &Alert, source: &str, now: Timestamp) -> Result<Taken, NotTaken> {
+        let matching = self.matching(alert);
+        if alert.is_resolved() {
+            return self.resolve(alert, &matching, now).await;
+        }
+        for (response, owner) in &matching {
+            self.ensure(response, owner, alert, source, now).await?;
+        }
+        Ok(if matching.is_empty() { Taken::Unmatched } else { Taken::Recorded })
+    }
+
+    /// A run of this response for this alert is there afterwards.
+    async fn ensure(
+        &self,
+        response: &AlertResponse,
+        owner: &Owner,
+        alert: &Alert,
+        source: &str,
+        now: Timestamp,
+    ) -> Result<(), NotTaken> {
+        let fingerprint = alert.identity();
+        let cached = self.stores.runs(|run| is_of(run, &owner.uid, &fingerprint));
+        if let Answer::Existing(name) =
+            episode::decide(response, owner, alert, &cached.iter().collect::<Vec<_>>(), source, now)
+        {
+            return self.note_firing(cached.iter().find(|run| run.name_any() == name), now).await;
+        }
+        // The cache may be behind; before a run comes into being, the API server is asked.
+        let live = self.list(owner, &fingerprint).await?;
+        match episode::decide(response, owner, alert, &live.iter().collect::<Vec<_>>(), source, now) {
+            Answer::Existing(name) => self.note_firing(live.iter().find(|run| run.name_any() == name), now).await,
+            Answer::Create(run) => self.create(&run).await,
+        }
+    }
+
+    async fn list(&self, owner: &Owner, fingerprint: &str) -> Result<Vec<ResponseRun>, NotTaken> {
+        let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &owner.namespace);
+        let labels = format!("{RESPONSE_UID}={},{FINGERPRINT}={fingerprint}", owner.uid);
+        let listed = api.list(&ListParams::default().labels(&labels)).await;
+        let listed = listed.map_err(|error| failed("list ResponseRuns of", &owner.name, &error))?;
+        Ok(listed.items.into_iter().filter_map(|run| run.0.ok()).collect())
+    }
+
+    async fn create(&self, run: &ResponseRun) -> Result<(), NotTaken> {
+        let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+        let api = Api::<ResponseRun>::namespaced(self.context.client.clone(), &namespace);
+        match api.create(&PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }, run).await {
+            Ok(_) => {
+                tracing::info!(namespace, name, alert = run.spec.alert.name, "alert recorded");
+                Ok(())
+            }
+            // Another replica, or another delivery of the same alert, was faster.
+            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(()),
+            // The namespace goes away, and its responses with it: no later try could succeed.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.message.contains("being terminated") => {
+                tracing::info!(namespace, name, "not recorded: the namespace is going away");
+                Ok(())
+            }
+            Err(error) => Err(failed("create ResponseRun", &name, &error)),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        alert: &Alert,
+        matching: &[(AlertResponse, Owner)],
+        now: Timestamp,
+    ) -> Result<Taken, NotTaken> {
+        let fingerprint = alert.identity();
+        // By what is on record, not by what matches today: the response may have been edited since.
+        let mut runs = self.stores.runs(|run| run.labels().get(FINGERPRINT) == Some(&fingerprint));
+        for (_, owner) in matching {
+            if !runs.iter().any(|run| run.spec.response_ref.uid == owner.uid) {
+                // Created a moment ago, perhaps, by another replica.
+                runs.extend(self.list(owner, &fingerprint).await?);
+            }
+        }
+        let mut responses: Vec<_> = runs.iter().map(|run| run.spec.response_ref.uid.clone()).collect();
+        responses.sort();
+        responses.dedup();
+        for uid in &responses {
+            let of_response: Vec<_> = runs.iter().filter(|run| run.spec.response_ref.uid == *uid).collect();
+            if let Some(latest) = episode::latest(&of_response) {
+                self.mark_resolved(latest, alert.ends_at.filter(|t| *t <= now).unwrap_or(now)).await?;
+            }
+        }
+        Ok(if matching.is_empty() && runs.is_empty() { Taken::Unmatched } else { Taken::Recorded })
+    }
+
+    /// Notes on a run, open or closed, that its alert is over; once.
+    pub async fn mark_resolved(&self, run: &ResponseRun, at: Timestamp) -> Result<(), NotTaken> {
+        if run.annotations().get(ALERT_STATE).map(String::as_str) == Some("Resolved") {
+            return Ok(());
+        }
+        self.note(run, AlertState::Resolved, at).await
+    }
+
+    async fn note_firing(&self, run: Option<&ResponseRun>, now: Timestamp) -> Result<(), NotTaken> {
+        let Some(run) = run.filter(|run| !run.phase().is_closed()) else { return Ok(()) };
+        let noted = run.annotations().get(ALERT_STATE).map(String::as_str) == Some("Firing");
+        let unnoted = run.annotations().get(ALERT_STATE).is_none();
+        let created = run.spec.alert.received_at.as_ref().map(|t| t.0);
+        let seen = run.annotations().get(ALERT_SEEN_AT).and_then(|t| t.parse().ok()).or(created);
+        if (noted || unnoted) && seen.is_some_and(|seen: Timestamp| now.duration_since(seen) < NOTE_EVERY) {
+            return Ok(());
+        }
+        self.note(run, AlertState::Firing, now).await
+    }
+
+    async fn note(&self, run: &ResponseRun, state: AlertState, at: Timestamp) -> Result<(), NotTaken> {
+        let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+        let note = Note {
+            metadata: NoteMetadata {
+                // Makes the patch miss a namesake.
+                uid: run.uid(),
+                annotations: [(ALERT_STATE, format!("{state:?}")), (ALERT_SEEN_AT, at_second(at).to_string())].into(),
+            },
+        };
+        let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &namespace);
+        let manager = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        match api.patch_metadata(&name, &manager, &Patch::Merge(&note)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(error) => Err(failed("annotate ResponseRun", &name, &error)),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Note {
+    metadata: NoteMetadata,
+}
+
+#[derive(Debug, Serialize)]
+struct NoteMetadata {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    annotations: HashMap<&'static str, String>,
+}
+
+/// Whether the run is of this response and alert.
+fn is_of(run: &ResponseRun, response: &str, fingerprint: &str) -> bool {
+    run.labels().get(RESPONSE_UID).map(String::as_str) == Some(response)
+        && run.labels().get(FINGERPRINT).map(String::as_str) == Some(fingerprint)
+}
+
+fn failed(verb: &str, name: &str, error: &kube::Error) -> NotTaken {
+    NotTaken(format!("cannot {verb} {name}: {}", chain(error)))
+}
+
+impl Desk for Intake {
+    fn is_ready(&self) -> bool {
+        self.stores.is_ready()
+    }
+    fn bearer(&self, token: &str) -> Option<String> {
+        credentials::bearer(&self.stores.tokens(), token)
+    }
+    fn basic(&self, user: &str, password: &str) -> bool {
+        credentials::basic(self.stores.webhook().as_deref(), user, password)
+    }
+    async fn take(&self, alert: Alert, source: &str) -> Result<Taken, NotTaken> {
+        self.put(&alert, source, Timestamp::now()).await
+    }
+}

@@ -99,10 +99,7 @@ fn text(manifests: &Manifests<Built>) -> String {
         config_maps,
         services,
         stateful_sets,
-        deployments,
-        daemon_sets,
         pod_disruption_budgets,
-        ingresses,
         state: _,
     } = manifests;
     let mut text = String::new();
@@ -113,10 +110,7 @@ fn text(manifests: &Manifests<Built>) -> String {
     all(&mut text, config_maps);
     all(&mut text, services);
     all(&mut text, stateful_sets);
-    all(&mut text, deployments);
-    all(&mut text, daemon_sets);
     all(&mut text, pod_disruption_budgets);
-    all(&mut text, ingresses);
     text
 }
 
@@ -146,7 +140,9 @@ fn compare(path: &Path, actual: &str) {
 /// Runs a tool of the local cluster; its absence is a failure.
 fn tool(name: &str, args: &[&str]) {
     let output = Command::new(name).args(args).output().unwrap_or_else(|e| {
-        panic!("cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)")
+        panic!(
+            "cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)"
+        )
     });
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} {args:?}:\n{said}");

@@ -14,7 +14,7 @@ use crate::api::MonitoringStack;
 use crate::context::Context;
 use crate::k8s::apply::ApplyError;
 use crate::k8s::manifests::{Applied, Manifests};
-use crate::k8s::report::Reportable;
+use crate::k8s::report::{self, Reportable};
 
 /// The set of children that this module applies and prunes.
 pub const SET: &str = "stack";
@@ -23,13 +23,13 @@ pub const SET: &str = "stack";
 pub enum StackApplyError {
     #[error(transparent)]
     Children(#[from] ApplyError),
-    #[error("cannot set the finalizer {name}: {source}", name = finalize::FINALIZER)]
-    Finalizer { source: Box<kube::Error> },
+    #[error("cannot set the finalizer {}: {}", finalize::FINALIZER, report::words(.error))]
+    Finalizer { error: Box<kube::Error> },
 }
 
 impl StackApplyError {
-    pub fn finalizer(source: kube::Error) -> Self {
-        Self::Finalizer { source: Box::new(source) }
+    pub fn finalizer(error: kube::Error) -> Self {
+        Self::Finalizer { error: Box::new(error) }
     }
 }
 
@@ -94,10 +94,7 @@ async fn grow(context: &Context, stack: &Stack) -> Vec<Problem> {
 }
 
 fn refusal(claim: &str, size: &str, error: &kube::Error) -> String {
-    let why = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
+    let why = report::words(error);
     format!(
         "PersistentVolumeClaim {claim} cannot grow to {size}: {why} (a StorageClass allows it by allowVolumeExpansion, \
          and a claim must be bound)"

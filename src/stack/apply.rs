@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use serde::Serialize;
 
 use super::build::Plan;
@@ -14,6 +14,7 @@ use crate::api::MonitoringStack;
 use crate::context::Context;
 use crate::k8s::apply::ApplyError;
 use crate::k8s::manifests::{Applied, Manifests};
+use crate::k8s::meta;
 use crate::k8s::report::{self, Reportable};
 
 /// The set of children that this module applies and prunes.
@@ -84,7 +85,7 @@ async fn grow(context: &Context, stack: &Stack) -> Vec<Problem> {
             };
             let spec = PersistentVolumeClaimSpec { resources: Some(resources), ..PersistentVolumeClaimSpec::default() };
             tracing::info!(namespace = stack.owner.namespace, claim = name, size = size.0, "growing a claim");
-            let answer = api.patch(name, &PatchParams::default(), &Patch::Merge(&Grown { spec })).await;
+            let answer = api.patch(name, &meta::patch_as(SET), &Patch::Merge(&Grown { spec })).await;
             if let Err(error) = answer {
                 problems.push(Problem { reason: "StorageNotGrown", message: refusal(name, &size.0, &error) });
             }

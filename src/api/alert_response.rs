@@ -208,8 +208,8 @@ impl StepAction<'_> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("string(self.to).matches('^(lastHealthy|previous|[1-9][0-9]{0,8})$')")
-        .message("to is lastHealthy, previous or the number of a revision")
+    validation = Rule::new("type(self.to) == int ? self.to > 0 : self.to == 'lastHealthy' || self.to == 'previous'")
+        .message("to is lastHealthy, previous or the number of a revision (without quotes)")
 )]
 pub struct Rollback {
     /// `lastHealthy` (default): the latest revision with another template that served long enough to have been ready, that

@@ -209,7 +209,7 @@ impl StepAction<'_> {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("type(self.to) == int ? self.to > 0 : self.to == 'lastHealthy' || self.to == 'previous'")
-        .message("to is lastHealthy, previous or the number of a revision (without quotes)")
+        .message("to is lastHealthy, previous or the number of a revision")
 )]
 pub struct Rollback {
     /// `lastHealthy` (default): the latest revision with another template that served long enough to have been ready, that

@@ -49,6 +49,14 @@ pub enum Failure {
     Refused(String),
 }
 
+/// Why a message was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    pub why: String,
+    /// Trying again would not help.
+    pub is_final: bool,
+}
+
 /// The next thing to do.
 pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
     let mut status = run.status.clone().unwrap_or_default();
@@ -279,7 +287,7 @@ pub fn after_delivery(
     run: &ResponseRun,
     number: usize,
     channel: &str,
-    result: Result<(), String>,
+    result: Result<(), Undelivered>,
     now: Timestamp,
 ) -> Option<ResponseRunStatus> {
     let mut status = run.status.clone().unwrap_or_default();
@@ -291,7 +299,11 @@ pub fn after_delivery(
     let delivery = &mut deliveries[at];
     delivery.tries += 1;
     delivery.delivered = result.is_ok();
-    delivery.message = result.err().unwrap_or_default();
+    (delivery.tries, delivery.message) = match result {
+        Ok(()) => (delivery.tries, String::new()),
+        Err(failed) if failed.is_final => (action::notify::MAX_TRIES, failed.why),
+        Err(failed) => (delivery.tries, failed.why),
+    };
     Some(dressed(run, status, now))
 }
 

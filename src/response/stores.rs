@@ -1,5 +1,6 @@
 //! What every replica keeps in memory to take alerts: AlertResponses, runs, and the credentials of the senders.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,17 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
+use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, ResponseRun};
 use crate::context::Context;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
 const MAX_BEHIND: usize = 1024;
+
+/// Label: name of the stack.
+const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// An object that cannot be decoded must not stall the watch of all others.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -51,7 +57,106 @@ impl Stores {
     }
 
     /// Resolves when all caches are filled.
-    pub /// Nobody waits for changes of these.
+    pub async fn filled(&self) {
+        // An error means that the watch has ended, which only happens when the process does.
+        let (a, b, c, d) = tokio::join!(
+            self.responses.wait_until_ready(),
+            self.runs.wait_until_ready(),
+            self.tokens.wait_until_ready(),
+            self.webhook.wait_until_ready(),
+        );
+        self.ready.store(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok(), Ordering::Relaxed);
+    }
+
+    pub fn responses(&self) -> Vec<AlertResponse> {
+        self.responses.state().iter().filter_map(|r| r.0.as_ref().ok().cloned()).collect()
+    }
+
+    pub fn runs(&self, wanted: impl Fn(&ResponseRun) -> bool) -> Vec<ResponseRun> {
+        let all = self.runs.state();
+        all.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| wanted(r)).cloned().collect()
+    }
+
+    /// Whether there is such a run.
+    pub fn any_run(&self, wanted: impl Fn(&ResponseRun) -> bool) -> bool {
+        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).any(wanted)
+    }
+
+    /// How many runs there are in every phase.
+    pub fn count(&self) -> HashMap<Phase, i64> {
+        let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
+        for run in self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()) {
+            *counts.entry(run.phase()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// For controllers, which look objects up in them.
+    pub fn readers(&self) -> (Store<Guarded<AlertResponse>>, Store<Guarded<ResponseRun>>) {
+        (self.responses.clone(), self.runs.clone())
+    }
+
+    /// What changes from now on, after one `Everything` for what is there already.
+    pub fn changes(&self) -> impl Stream<Item = Change> + Send + use<> {
+        let receiver = self.changes.subscribe();
+        let later = stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(change) => Some((change, receiver)),
+                Err(RecvError::Lagged(_)) => Some((Change::Everything, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        stream::once(async { Change::Everything }).chain(later)
+    }
+
+    /// Secrets with tokens of stacks.
+    pub fn tokens(&self) -> Vec<Arc<Secret>> {
+        self.tokens.state()
+    }
+
+    /// Stacks whose Alertmanager may deliver alerts: those that have a token.
+    pub fn stacks(&self) -> Vec<StackName> {
+        let stack = |secret: &Arc<Secret>| Some((secret.namespace()?, secret.labels().get(INSTANCE)?.clone()));
+        self.tokens.state().iter().filter_map(stack).collect()
+    }
+
+    /// The Secret of `POST /webhook/alert`.
+    pub fn webhook(&self) -> Option<Arc<Secret>> {
+        self.webhook.state().into_iter().next()
+    }
+}
+
+/// The caches, and what keeps them filled for as long as it is polled. Every replica runs it.
+pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send + 'static) {
+    let (responses, write_responses) = store();
+    let (runs, write_runs) = store();
+    let (tokens, write_tokens) = store();
+    let (webhook, write_webhook) = store();
+    let (changes, _) = broadcast::channel(MAX_BEHIND);
+    let stores = Stores { responses, runs, tokens, webhook, ready: AtomicBool::new(false), changes: changes.clone() };
+    let stores = Arc::new(stores);
+    let client = &context.client;
+    let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
+    let named = watcher::Config::default().fields(&format!("metadata.name={}", context.settings.webhook_secret));
+    let all = watcher::Config::default;
+    let response = |r: Guarded<AlertResponse>| r.0.ok().map(Change::Response);
+    let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
+    let own = Api::namespaced(client.clone(), &context.settings.namespace);
+    let watches = (
+        fill(write_responses, Api::all(client.clone()), all(), Some((changes.clone(), response))),
+        fill(write_runs, Api::all(client.clone()), all(), Some((changes, run))),
+        fill(write_tokens, Api::all(client.clone()), labelled, UNTOLD),
+        fill(write_webhook, own, named, UNTOLD),
+    );
+    let filled = stores.clone();
+    let work = async move {
+        let (responses, runs, tokens, webhook) = watches;
+        tokio::join!(responses, runs, tokens, webhook, async move { filled.filled().await });
+    };
+    (stores, work)
+}
+
+/// Nobody waits for changes of these.
 const UNTOLD: Option<(broadcast::Sender<Change>, fn(Secret) -> Option<Change>)> = None;
 
 async fn fill<K>(

@@ -12,7 +12,8 @@ use crate::context::{Context, Settings};
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
 use crate::response::intake::Intake;
-use crate::response::{receive, stores};
+use crate::response::stores::Stores;
+use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
 
 /// Name of the Lease, in the operator's namespace.
@@ -106,7 +107,7 @@ async fn run(options: Options) -> Result<(), OperatorError> {
         listen(options.health_address, health, stopping.clone()),
         listen(options.alerts_address, alerts, stopping.clone()),
         caches,
-        lead(context.clone(), elector, stopping.clone()),
+        lead(context.clone(), stores.clone(), intake, elector, stopping.clone()),
     )?;
     Ok(())
 }
@@ -120,6 +121,8 @@ async fn listen(address: SocketAddr, router: Router, stopping: watch::Receiver<b
 /// Waits for the lease, and works for as long as it is held. A replica that loses it ends its process.
 async fn lead(
     context: Arc<Context>,
+    stores: Arc<Stores>,
+    intake: Intake,
     mut elector: Elector,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), OperatorError> {
@@ -131,7 +134,7 @@ async fn lead(
     context.metrics.leader.set(1);
     tokio::select! {
         lost = elector.hold() => Err(OperatorError::from(lost)),
-        ended = controllers(context.clone(), stopping) => {
+        ended = controllers(context.clone(), stores, intake, stopping) => {
             elector.release().await;
             ended
         }
@@ -162,8 +165,13 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
 }
 
 /// Everything that only the leader does; returns when told to stop.
-async fn controllers(_context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
-    stopped(stopping).await;
+async fn controllers(
+    context: Arc<Context>,
+    stores: Arc<Stores>,
+    intake: Intake,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), OperatorError> {
+    response::lead(context, stores, intake, stopping).await;
     Ok(())
 }
 

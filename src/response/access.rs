@@ -37,12 +37,14 @@ struct Known {
 /// Answers, by UID of the AlertResponse.
 pub struct Rights {
     client: Client,
+    /// ClusterRole that lets the operator impersonate.
+    role: String,
     known: Mutex<HashMap<String, Known>>,
 }
 
 impl Rights {
-    pub fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default() }
+    pub fn new(client: Client, cluster_role_prefix: &str) -> Self {
+        Self { client, role: format!("{cluster_role_prefix}-responder"), known: Mutex::default() }
     }
 
     /// Why it is denied; `None` when it is allowed. `epoch` changes when there is another reason to ask again.
@@ -130,8 +132,8 @@ impl Rights {
                 Ok(Some(denied(&reason.map(|r| format!(" ({r})")).unwrap_or_default())))
             }
             Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Some(format!(
-                "{}: bind ClusterRole evenkeel-responder to the operator in namespace {namespace} (responder.namespaces of the chart)",
-                status.message
+                "{}: bind ClusterRole {} to the operator in namespace {namespace} (responder.namespaces of the chart)",
+                status.message, self.role
             ))),
             Err(error) => Err(error),
         }

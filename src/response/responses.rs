@@ -63,7 +63,8 @@ struct Shared {
 pub async fn responses(context: Arc<Context>, stores: Arc<Stores>, stop: watch::Receiver<bool>) {
     let (reader, _) = stores.readers();
     let queue = queue(stores.clone()).take_until(stopped(stop));
-    let shared = Arc::new(Shared { rights: Rights::new(context.client.clone()), context, stores });
+    let rights = Rights::new(context.client.clone(), &context.settings.cluster_role_prefix);
+    let shared = Arc::new(Shared { rights, context, stores });
     let reconcile = |response: Arc<Guarded<AlertResponse>>, shared: Arc<Shared>| Box::pin(reconcile(response, shared));
     let retry = |_: Arc<Guarded<AlertResponse>>, _: &Reported, _: Arc<Shared>| Action::requeue(RETRY);
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);

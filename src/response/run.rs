@@ -120,7 +120,8 @@ fn observe(
     let first = status.steps.first().map(|s| s.message.clone()).unwrap_or_default();
     let message = match guards {
         Answer::Pass(_) => format!("mode Observe: {first}"),
-        Answer::Wait(why) | Answer::Skip(why) => format!("mode Observe: would not act: {why}"),
+        Answer::Wait(why) => format!("mode Observe: {first}, but not at once: {why}"),
+        Answer::Skip(why) => format!("mode Observe: would not act: {why}"),
     };
     close(run, status, Phase::Observed, None, message, now)
 }
@@ -287,7 +288,8 @@ pub fn after_change(
             finish(&mut status, number, StepState::Done, String::new(), now);
         }
         Err(Failure::Conflict) => return None,
-        Err(Failure::Refused(words)) => finish(&mut status, number, StepState::Failed, words, now),
+        // Nothing was touched: unlike a failed one, a refused step does not count as an act.
+        Err(Failure::Refused(words)) => finish(&mut status, number, StepState::Refused, words, now),
     }
     Some(dressed(run, status, now))
 }

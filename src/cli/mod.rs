@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub mod cel;
 pub mod check;
 pub mod crds;
 pub mod documents;

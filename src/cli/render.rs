@@ -62,10 +62,7 @@ fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>
         config_maps,
         services,
         stateful_sets,
-        deployments,
-        daemon_sets,
         pod_disruption_budgets,
-        ingresses,
         state: _,
     } = manifests;
     let mut rendered = vec![];
@@ -76,10 +73,7 @@ fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>
     all(&mut rendered, origin, config_maps)?;
     all(&mut rendered, origin, services)?;
     all(&mut rendered, origin, stateful_sets)?;
-    all(&mut rendered, origin, deployments)?;
-    all(&mut rendered, origin, daemon_sets)?;
     all(&mut rendered, origin, pod_disruption_budgets)?;
-    all(&mut rendered, origin, ingresses)?;
     Ok(rendered)
 }
 

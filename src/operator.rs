@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use kube::{Client, Config};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::context::{Context, Settings};
 use crate::leader::{Elector, LeaderError, Timing};
@@ -14,6 +15,8 @@ use crate::metrics::Metrics;
 use crate::response::intake::Intake;
 use crate::response::{receive, stores};
 use crate::server::{self, Readiness};
+use crate::stack::observed::StackObservations;
+use crate::{notify, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
@@ -161,9 +164,19 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
     Ok(Context::new(client, settings, Metrics::new(), http))
 }
 
-/// Everything that only the leader does; returns when told to stop.
-async fn controllers(_context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
-    stopped(stopping).await;
+/// Everything that only the leader does; returns when told to stop, and when what is under way is done.
+async fn controllers(context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
+    let memory = StackObservations::default();
+    let stop = || stopped(stopping.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stack::reconcile::controller(context.clone(), memory, futures::stream::pending(), stop()));
+    tasks.spawn(notify::channel::controller(context, stop()));
+    while let Some(ended) = tasks.join_next().await {
+        if !*stopping.borrow() {
+            tracing::error!(?ended, "a controller ended");
+            return Err(OperatorError::Ended("a controller"));
+        }
+    }
     Ok(())
 }
 

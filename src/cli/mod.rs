@@ -13,6 +13,8 @@ pub mod render;
 pub mod resource;
 pub mod schema;
 
+use crate::stack;
+
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
 pub fn crds(directory: Option<&Path>) -> ExitCode {
     let text = match directory {
@@ -55,9 +57,9 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         match render::render(origin, resource, &channels) {
             Ok(documents) => rendered.extend(documents),
             // `check` has said so already.
-            Err(render::RenderError::Stack { source: crate::stack::render::RenderError::Refused(_), .. }) => {}
+            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}
             Err(error) => {
-                eprintln!("evenkeel: {error}");
+                eprintln!("evenkeel: {origin}: {error}");
                 failed = true;
             }
         }

@@ -37,9 +37,9 @@ pub fn check(files: &[PathBuf]) -> ExitCode {
     let report = check::check(&documents);
     let printed = print(&lines(&report.findings));
     eprint!("{}", open(&report));
-    let (checked, others) = (documents.len() - report.passed_over, report.passed_over);
-    let found = report.findings.len();
-    eprintln!("evenkeel: {checked} documents checked, {found} faults ({others} documents of other kinds passed over)");
+    let checked = count(documents.len() - report.passed_over, "document");
+    let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
+    eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
     if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
@@ -74,6 +74,10 @@ fn lines(findings: &[check::Finding]) -> String {
 
 fn open(report: &check::Report) -> String {
     report.open.iter().map(|finding| format!("not checked: {finding}\n")).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A reader that went away (`| head`) is no error.

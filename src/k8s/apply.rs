@@ -17,12 +17,12 @@ use serde_json::Value;
 use super::drift;
 use super::manifests::{Applied, Built, Manifests};
 use super::meta::{APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
-use super::report::Reportable;
+use super::report::{self, Reportable};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("cannot {verb} {kind} {name}: {source}")]
-    Api { verb: &'static str, kind: String, name: String, source: Box<kube::Error> },
+    #[error("cannot {verb} {kind} {name}: {}", report::words(.error))]
+    Api { verb: &'static str, kind: String, name: String, error: Box<kube::Error> },
     #[error(
         "{kind} {name} exists and is not Evenkeel's for this object (label evenkeel.dev/owner-uid is {owner:?}): delete or rename it"
     )]
@@ -32,14 +32,14 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    pub(super) fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, source: kube::Error) -> Self {
-        Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
+    pub(super) fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, error: kube::Error) -> Self {
+        Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), error: Box::new(error) }
     }
 
     /// The API server's answer when it refused the object itself (422), for example a change of an immutable field.
     pub fn invalid(&self) -> Option<&str> {
         match self {
-            Self::Api { source, .. } => match source.as_ref() {
+            Self::Api { error, .. } => match error.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => Some(&status.message),
                 _ => None,
             },
@@ -53,7 +53,7 @@ impl Reportable for ApplyError {
         match self {
             Self::Foreign { .. } => "NotOurs",
             Self::Json { .. } => "InvalidManifest",
-            Self::Api { source, .. } => match source.as_ref() {
+            Self::Api { error, .. } => match error.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => "Invalid",
                 kube::Error::Api(status) if status.code == 403 => "Forbidden",
                 _ => "ApiError",

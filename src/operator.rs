@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use kube::{Client, Config};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::context::{Context, Settings};
 use crate::leader::{Elector, LeaderError, Timing};
@@ -15,9 +16,13 @@ use crate::response::intake::Intake;
 use crate::response::stores::Stores;
 use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
+use crate::stack::observed::StackObservations;
+use crate::{notify, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
+/// Time to end what is under way after the signal to stop; the chart's grace period is longer.
+const LAST_ORDERS: Duration = Duration::from_secs(15);
 
 /// Arguments of `evenkeel run`; the chart sets them by environment.
 #[derive(clap::Args, Clone, Debug)]
@@ -164,15 +169,39 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
     Ok(Context::new(client, settings, Metrics::new(), http))
 }
 
-/// Everything that only the leader does; returns when told to stop.
+/// Everything that only the leader does; returns when told to stop, and when what is under way is done.
 async fn controllers(
     context: Arc<Context>,
     stores: Arc<Stores>,
     intake: Intake,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), OperatorError> {
-    response::lead(context, stores, intake, stopping).await;
-    Ok(())
+    let memory = StackObservations::default();
+    let stop = || stopped(stopping.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stack::reconcile::controller(context.clone(), memory, futures::stream::pending(), stop()));
+    tasks.spawn(notify::channel::controller(context.clone(), stop()));
+    tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = &ended {
+                tracing::error!(%error, "a controller failed");
+            }
+            if ended.is_err() || !*stopping.borrow() {
+                return Err(OperatorError::Ended("a controller"));
+            }
+        }
+        Ok(())
+    };
+    let late = async {
+        stopped(stopping.clone()).await;
+        tokio::time::sleep(LAST_ORDERS).await;
+        tracing::warn!("stopping although something is still under way");
+    };
+    tokio::select! {
+        ended = all => ended,
+        () = late => Ok(()),
+    }
 }
 
 /// Resolves once the process was told to stop.

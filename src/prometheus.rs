@@ -169,6 +169,14 @@ enum QueryResult {
     Scalar((f64, String)),
 }
 #[derive(Deserialize)]
+struct LoadedConfig {
+    yaml: String,
+}
+#[derive(Deserialize)]
+struct BuildInfo {
+    version: String,
+}
+#[derive(Deserialize)]
 struct Element {
     metric: Labels,
     value: (f64, String),
@@ -222,6 +230,18 @@ impl Prometheus {
     pub async fn metric(&self, name: &str) -> Result<Option<f64>, HttpError> {
         let body = self.0.get("/metrics", &[]).await?;
         Ok(sample(&String::from_utf8_lossy(&body), name))
+    }
+
+    /// The configuration that is loaded, without comments and with secrets as `<secret>`.
+    pub async fn config(&self) -> Result<String, HttpError> {
+        let answer: Answer<LoadedConfig> = self.0.get_json("/api/v1/status/config", &[]).await?;
+        Ok(answer.data.yaml)
+    }
+
+    /// For example `3.15.0`.
+    pub async fn version(&self) -> Result<String, HttpError> {
+        let answer: Answer<BuildInfo> = self.0.get_json("/api/v1/status/buildinfo", &[]).await?;
+        Ok(answer.data.version)
     }
 
     /// How many targets were up and down when they were last scraped.
@@ -314,8 +334,10 @@ impl From<RawAlert> for AmAlert {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AmStatus {
     config: AmConfig,
+    version_info: BuildInfo,
 }
 #[derive(Deserialize)]
 struct AmConfig {
@@ -339,8 +361,13 @@ impl Alertmanager {
 
     /// The configuration that is loaded, with secrets as `<secret>`.
     pub async fn config(&self) -> Result<String, HttpError> {
+        Ok(self.status().await?.0)
+    }
+
+    /// The configuration that is loaded, and the version, for example `0.31.1`.
+    pub async fn status(&self) -> Result<(String, String), HttpError> {
         let status: AmStatus = self.0.get_json("/api/v2/status", &[]).await?;
-        Ok(status.config.original)
+        Ok((status.config.original, status.version_info.version))
     }
 
     /// Loads the configuration file anew. An error says what Alertmanager found wrong with it.

@@ -146,7 +146,9 @@ fn compare(path: &Path, actual: &str) {
 /// Runs a tool of the local cluster; its absence is a failure.
 fn tool(name: &str, args: &[&str]) {
     let output = Command::new(name).args(args).output().unwrap_or_else(|e| {
-        panic!("cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)")
+        panic!(
+            "cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)"
+        )
     });
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} {args:?}:\n{said}");

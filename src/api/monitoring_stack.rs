@@ -25,7 +25,11 @@ use super::duration::PromDuration;
     category = "evenkeel",
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Prometheus", type_ = "string", json_path = r#".status.components[?(@.name=="prometheus")].pods"#),
+    printcolumn(
+        name = "Prometheus",
+        type_ = "string",
+        json_path = r#".status.components[?(@.name=="prometheus")].pods"#
+    ),
     printcolumn(
         name = "Alertmanager",
         type_ = "string",
@@ -395,7 +399,12 @@ pub struct TimeInterval {
     pub times: Vec<TimeRange>,
     /// Days of the week, for example `saturday` or `monday:friday`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 7), inner(regex(pattern = "^(sun|mon|tues|wednes|thurs|fri|satur)day(:(sun|mon|tues|wednes|thurs|fri|satur)day)?$")))]
+    #[schemars(
+        length(max = 7),
+        inner(regex(
+            pattern = "^(sun|mon|tues|wednes|thurs|fri|satur)day(:(sun|mon|tues|wednes|thurs|fri|satur)day)?$"
+        ))
+    )]
     pub weekdays: Vec<String>,
     /// Days of the month, for example `1`, `1:7`, or `-3:-1` for the last three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -154,15 +154,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a run's life.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Running,
-        Self::Verifying,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Skipped,
-        Self::Observed,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Verifying, Self::Succeeded, Self::Failed, Self::Skipped, Self::Observed];
 
     /// Nothing more will happen.
     pub fn is_closed(self) -> bool {

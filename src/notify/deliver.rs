@@ -129,8 +129,7 @@ impl Secrets {
     async fn value(&self, reference: &SecretKeyRef) -> Result<Hidden, DeliveryError> {
         let SecretKeyRef { name, key } = reference;
         let secret = self.api.get_opt(name).await;
-        let secret =
-            secret.map_err(|source| DeliveryError::Secret { name: name.clone(), source: Box::new(source) })?;
+        let secret = secret.map_err(|source| DeliveryError::Secret { name: name.clone(), source: Box::new(source) })?;
         let secret = secret.ok_or_else(|| DeliveryError::NoSecret { name: name.clone() })?;
         let value = secret.data.and_then(|mut data| data.remove(key)).and_then(|v| String::from_utf8(v.0).ok());
         let value = value.ok_or_else(|| DeliveryError::NoKey { name: name.clone(), key: key.clone() })?;
@@ -241,10 +240,8 @@ async fn mail(email: &Email, password: Option<&Hidden>, message: &Message) -> Re
         (_, true) => Tls::Required(tls),
         (_, false) => Tls::Opportunistic(tls),
     };
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-        .port(port)
-        .tls(tls)
-        .timeout(Some(SMTP_TIMEOUT));
+    let mut transport =
+        AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host).port(port).tls(tls).timeout(Some(SMTP_TIMEOUT));
     if let (Some(username), Some(password)) = (&email.username, password) {
         transport = transport.credentials(Credentials::new(username.clone(), password.0.clone()));
     }

@@ -124,8 +124,7 @@ mod tests {
 
     #[test]
     fn the_present_and_the_previous_token_of_a_stack_are_accepted() {
-        let secrets =
-            [Arc::new(secret(&[("token", "new-token-0123456789"), ("previous", "old-token-0123456789")]))];
+        let secrets = [Arc::new(secret(&[("token", "new-token-0123456789"), ("previous", "old-token-0123456789")]))];
         for token in ["new-token-0123456789", "old-token-0123456789"] {
             assert_eq!(bearer(&secrets, token).as_deref(), Some("stack monitoring/main"));
         }

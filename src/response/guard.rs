@@ -149,9 +149,9 @@ fn alert_firing(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
     match (facts.alert.state, facts.alert.asked) {
         (AlertState::Resolved, _) => Answer::Skip(format!("alert {name} has resolved")),
         (_, Asked::Firing) => Answer::Pass(format!("alert {name} is firing, says its Alertmanager")),
-        (_, Asked::Absent) => {
-            Answer::Wait(format!("alert {name} is not at its Alertmanager at the moment; waits for it, or for the news"))
-        }
+        (_, Asked::Absent) => Answer::Wait(format!(
+            "alert {name} is not at its Alertmanager at the moment; waits for it, or for the news"
+        )),
         (AlertState::Firing | AlertState::Unknown, Asked::NoAnswer) => {
             Answer::Pass(format!("alert {name} was firing when it was delivered"))
         }
@@ -229,7 +229,9 @@ fn runs_per_hour(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Answer {
         .filter(|other| started(other).is_some_and(|at| now.duration_since(at) < SignedDuration::from_hours(1)))
         .count();
     match i32::try_from(lately).unwrap_or(i32::MAX) >= limit {
-        true => Answer::Skip(format!("{lately} runs of this AlertResponse acted within the hour; the limit is {limit}")),
+        true => {
+            Answer::Skip(format!("{lately} runs of this AlertResponse acted within the hour; the limit is {limit}"))
+        }
         false => Answer::Pass(format!("{lately} of at most {limit} runs within the hour")),
     }
 }

@@ -13,9 +13,7 @@ use super::facts::Facts;
 use super::guard::{self, Answer};
 use super::verify;
 use crate::api::alert_response::{Mode, Step};
-use crate::api::response_run::{
-    Delivery, Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus, Verdict,
-};
+use crate::api::response_run::{Delivery, Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus, Verdict};
 use crate::k8s::status::{Outcome, at_second, conditions};
 
 /// How long a step waits for the cluster to come into a state in which it can decide.
@@ -92,7 +90,13 @@ fn unbegun(step: &Step) -> StepStatus {
 }
 
 /// Plans every step as if it were to be done now.
-fn observe(run: &ResponseRun, mut status: ResponseRunStatus, guards: &Answer, facts: &Facts, now: Timestamp) -> Decision {
+fn observe(
+    run: &ResponseRun,
+    mut status: ResponseRunStatus,
+    guards: &Answer,
+    facts: &Facts,
+    now: Timestamp,
+) -> Decision {
     for (number, step) in run.spec.steps.iter().enumerate() {
         let mut observed = StepStatus { state: StepState::Observed, ..unbegun(step) };
         let plan = step.action().map(|action| action::plan(run, number, action, facts, now));
@@ -189,7 +193,13 @@ fn probed(run: &ResponseRun, step: &StepStatus, number: usize, facts: &Facts) ->
 }
 
 /// The intent is on record: is the effect there? If not, act.
-fn carry_out(run: &ResponseRun, mut status: ResponseRunStatus, number: usize, facts: &Facts, now: Timestamp) -> Decision {
+fn carry_out(
+    run: &ResponseRun,
+    mut status: ResponseRunStatus,
+    number: usize,
+    facts: &Facts,
+    now: Timestamp,
+) -> Decision {
     let step = &status.steps[number];
     let Some(intent) = step.intent.clone() else {
         finish(&mut status, number, StepState::Failed, "its intent is missing".into(), now);
@@ -363,7 +373,9 @@ fn dressed(run: &ResponseRun, mut status: ResponseRunStatus, now: Timestamp) -> 
         Phase::Pending | Phase::Running | Phase::Verifying => {
             Outcome::Progressing { reason: status.phase.as_str(), message }
         }
-        Phase::Succeeded | Phase::Skipped | Phase::Observed => Outcome::Ready { reason: status.phase.as_str(), message },
+        Phase::Succeeded | Phase::Skipped | Phase::Observed => {
+            Outcome::Ready { reason: status.phase.as_str(), message }
+        }
         Phase::Failed => Outcome::Stalled { reason: status.phase.as_str(), message },
     };
     status.conditions = conditions(&status.conditions, run.metadata.generation, &outcome, &[], now);

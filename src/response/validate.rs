@@ -23,7 +23,9 @@ pub enum Invalid {
     Settle { settle: String, within: String },
     #[error("spec.steps[{index}] has no action: give one of rollback, restart, scale, notify")]
     NoAction { index: usize },
-    #[error("spec.steps[{index}].rollback.to is {value:?}: it must be lastHealthy, previous or the number of a revision")]
+    #[error(
+        "spec.steps[{index}].rollback.to is {value:?}: it must be lastHealthy, previous or the number of a revision"
+    )]
     RollbackTo { index: usize, value: String },
     #[error("spec.steps[{index}].scale.to ({to}) is above max ({max})")]
     ScaleMax { index: usize, to: i32, max: i32 },
@@ -169,7 +171,10 @@ mod tests {
             ("{match: {alert: A}, target: {name: W_1}, steps: [{restart: {}}]}", "spec.target.name \"W_1\""),
             ("{match: {alert: A}, target: {name: w}, steps: [{}]}", "spec.steps[0] has no action"),
             ("{match: {alert: A}, target: {name: w}, steps: [{rollback: {to: 0}}]}", "spec.steps[0].rollback.to"),
-            ("{match: {alert: A}, target: {name: w}, steps: [{scale: {to: 5, max: 4}}]}", "scale.to (5) is above max (4)"),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{scale: {to: 5, max: 4}}]}",
+                "scale.to (5) is above max (4)",
+            ),
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {within: 30s, settle: 30s}}",
                 "verify.settle (30s)",

@@ -53,8 +53,7 @@ pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now:
     let alert = alert(&facts.alert, started);
     let workload = workload(&facts.workload, &run.spec.target.reference());
     let holds = matches!((&alert, &workload), (Holds::Yes(_), Holds::Yes(_)));
-    let holds_since =
-        holds.then(|| verification.holds_since.clone().unwrap_or(Time(at_second(now))));
+    let holds_since = holds.then(|| verification.holds_since.clone().unwrap_or(Time(at_second(now))));
     let settle = SignedDuration::try_from(run.spec.verify.settle.0).unwrap_or(SignedDuration::MAX);
     let verdict = match &holds_since {
         Some(since) if now.duration_since(since.0) >= settle => {
@@ -91,7 +90,9 @@ fn alert(known: &Known, repaired: Timestamp) -> Holds {
     match (known.state, known.asked) {
         (AlertState::Resolved, _) => Holds::Yes("alert resolved".into()),
         (_, Asked::Firing) => Holds::No("alert is firing, says its Alertmanager".into()),
-        (_, Asked::Absent) => Holds::Unknown("alert is not at its Alertmanager, which has not said that it resolved".into()),
+        (_, Asked::Absent) => {
+            Holds::Unknown("alert is not at its Alertmanager, which has not said that it resolved".into())
+        }
         (_, Asked::NoAnswer) => match known.seen_at {
             // Delivered as firing after the repair. What was delivered before it says nothing about the repair.
             Some(seen) if known.state == AlertState::Firing && seen > repaired => {
@@ -105,7 +106,9 @@ fn alert(known: &Known, repaired: Timestamp) -> Holds {
 fn workload(lookup: &Lookup, reference: &str) -> Holds {
     match lookup {
         Lookup::Found(workload) => match health(&workload.deployment) {
-            Health::Healthy(replicas) => Holds::Yes(format!("{reference} rolled out, {replicas} of {replicas} available")),
+            Health::Healthy(replicas) => {
+                Holds::Yes(format!("{reference} rolled out, {replicas} of {replicas} available"))
+            }
             Health::Unhealthy(why) => Holds::No(format!("{reference} is not healthy: {why}")),
         },
         Lookup::Missing => Holds::No(format!("{reference} does not exist any more")),

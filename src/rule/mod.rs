@@ -1,7 +1,9 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
 pub mod compile;
+pub mod group;
 pub mod promql;
+pub mod quarantine;
 pub mod shards;
 pub mod template;
 pub mod yaml;

@@ -13,5 +13,4 @@ pub mod storage;
 pub mod token;
 pub mod validate;
 
-
 pub use render::render;

@@ -46,10 +46,7 @@ impl StackObservations {
 
     /// Forgets a stack that was deleted.
     pub fn forget(&self, namespace: &str, stack: &str) {
-        self.rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(namespace.to_owned(), stack.to_owned()));
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
     }
 
     /// Whether the pod may be asked now to reload `revision`; counts the attempt when it may.
@@ -74,10 +71,7 @@ impl StackObservations {
 
     /// The pod has loaded what it should.
     pub fn reloaded(&self, namespace: &str, pod: &str) {
-        self.reloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(namespace.to_owned(), pod.to_owned()));
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), pod.to_owned()));
     }
 }
 

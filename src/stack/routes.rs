@@ -59,7 +59,9 @@ pub fn checked(
 
     for interval in &spec.mute_intervals {
         match interval_error(interval, &routing.mute_intervals) {
-            Some(error) => refuse("InvalidMuteInterval", format!("muteInterval {} is left out: {error}", interval.name)),
+            Some(error) => {
+                refuse("InvalidMuteInterval", format!("muteInterval {} is left out: {error}", interval.name))
+            }
             None => routing.mute_intervals.push(interval.clone()),
         }
     }
@@ -89,7 +91,9 @@ pub fn checked(
     for (index, inhibition) in spec.inhibition.clone().unwrap_or_else(default_inhibition).into_iter().enumerate() {
         let all = inhibition.source.iter().chain(&inhibition.target);
         match all.map(|m| matchers::check(m)).find_map(Result::err) {
-            Some(why) => refuse("InvalidInhibition", format!("spec.alertmanager.inhibition[{index}] is left out: {why}")),
+            Some(why) => {
+                refuse("InvalidInhibition", format!("spec.alertmanager.inhibition[{index}] is left out: {why}"))
+            }
             None => routing.inhibition.push(inhibition),
         }
     }
@@ -149,7 +153,17 @@ fn route_fault(route: &Route, known_intervals: &BTreeSet<&str>) -> Option<String
 
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 
@@ -218,8 +232,10 @@ fn days(values: &[String], number: impl Fn(&str) -> Option<i32>) -> Option<Strin
 
 /// The names that differ little from `name`, nearest first, at most three.
 fn near<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut near: Vec<(usize, &str)> =
-        names.map(|other| (distance(name, other), other.as_str())).filter(|(d, _)| *d <= name.len().div_ceil(3)).collect();
+    let mut near: Vec<(usize, &str)> = names
+        .map(|other| (distance(name, other), other.as_str()))
+        .filter(|(d, _)| *d <= name.len().div_ceil(3))
+        .collect();
     near.sort();
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }

@@ -14,8 +14,13 @@ pub const VOLUME: &str = "data";
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     /// A claim for each pod.
-    Claim { size: Quantity, class: Option<String> },
-    EmptyDir { limit: Option<Quantity> },
+    Claim {
+        size: Quantity,
+        class: Option<String>,
+    },
+    EmptyDir {
+        limit: Option<Quantity>,
+    },
 }
 
 impl Data {
@@ -25,9 +30,9 @@ impl Data {
             Some(Storage { size: Some(size), storage_class_name, .. }) => {
                 Self::Claim { size: size.clone(), class: storage_class_name.clone() }
             }
-            other => Self::EmptyDir {
-                limit: other.and_then(|s| s.empty_dir.as_ref()).and_then(|e| e.size_limit.clone()),
-            },
+            other => {
+                Self::EmptyDir { limit: other.and_then(|s| s.empty_dir.as_ref()).and_then(|e| e.size_limit.clone()) }
+            }
         }
     }
 
@@ -140,7 +145,8 @@ mod tests {
     #[test]
     fn a_first_size_and_an_empty_dir_need_no_plan() {
         assert!(plan("alertmanager", wanted("1Gi"), &[], None).refused.is_none());
-        let none = plan("alertmanager", Data::EmptyDir { limit: None }, &[claim("data-main-alertmanager-0", "5Gi")], None);
+        let none =
+            plan("alertmanager", Data::EmptyDir { limit: None }, &[claim("data-main-alertmanager-0", "5Gi")], None);
         assert_eq!((none.grow, none.refused), (vec![], None));
     }
 

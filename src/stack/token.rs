@@ -64,9 +64,7 @@ impl Tokens {
         match present {
             None => Self { token: fresh, previous: None, rotation: asked.map(str::to_owned) },
             Some(present) if asked.is_none() || asked == present.rotation.as_deref() => present,
-            Some(present) => {
-                Self { token: fresh, previous: Some(present.token), rotation: asked.map(str::to_owned) }
-            }
+            Some(present) => Self { token: fresh, previous: Some(present.token), rotation: asked.map(str::to_owned) },
         }
     }
 

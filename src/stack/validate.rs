@@ -122,17 +122,12 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let mut problems = vec![];
     let prometheus = spec.prometheus.as_ref().map(|spec| check_prometheus(spec, &known, &mut problems)).transpose()?;
     let alertmanager = spec.alertmanager.as_ref();
-    let alertmanager =
-        alertmanager.map(|spec| check_alertmanager(spec, &home, &known, &mut problems)).transpose()?;
+    let alertmanager = alertmanager.map(|spec| check_alertmanager(spec, &home, &known, &mut problems)).transpose()?;
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     Ok((Stack { owner, receiver_url, cluster_role_prefix, namespaces, selector, prometheus, alertmanager }, problems))
 }
 
-fn check_prometheus(
-    spec: &PrometheusSpec,
-    known: &Known,
-    problems: &mut Vec<Problem>,
-) -> Result<Prometheus, Refused> {
+fn check_prometheus(spec: &PrometheusSpec, known: &Known, problems: &mut Vec<Problem>) -> Result<Prometheus, Refused> {
     reserved_flags("prometheus", spec.pod.as_ref(), &prometheus::FLAGS)?;
     positive("prometheus.retention", Some(spec.retention), "31d")?;
     positive("prometheus.scrapeInterval", Some(spec.scrape_interval), "30s")?;

@@ -2,8 +2,8 @@
 //! Pure; one file an action. A plan becomes an intent in the run's status before its change is sent.
 
 pub mod notify;
-pub mod rollback;
 pub mod restart;
+pub mod rollback;
 pub mod scale;
 
 use std::collections::BTreeMap;

@@ -29,9 +29,8 @@ pub fn plan(step: &Notify, run: &ResponseRun, number: usize) -> Plan {
 
 /// The channel that is to be tried next; `None` when each one was delivered to or given up.
 pub fn next_channel<'a>(intent: &'a NotifyIntent, deliveries: &[Delivery]) -> Option<&'a str> {
-    let settled = |channel: &String| {
-        deliveries.iter().any(|d| d.channel == *channel && (d.delivered || d.tries >= MAX_TRIES))
-    };
+    let settled =
+        |channel: &String| deliveries.iter().any(|d| d.channel == *channel && (d.delivered || d.tries >= MAX_TRIES));
     let open: Vec<_> = intent.channels.iter().filter(|c| !settled(c)).collect();
     let tries = |channel: &String| deliveries.iter().find(|d| d.channel == *channel).map_or(0, |d| d.tries);
     // Those that failed before do not hold up the others.

@@ -7,9 +7,7 @@ use kube::ResourceExt;
 use super::{Change, Object, Operation, Plan, Probe, is_marked};
 use crate::api::alert_response::{Rollback, RollbackTo};
 use crate::api::response_run::{Intent, ResponseRun, RollbackIntent, StepState};
-use crate::k8s::workload::{
-    History, Revision, Since, gitops_owner, least_seconds_to_available, rollout_completed,
-};
+use crate::k8s::workload::{History, Revision, Since, gitops_owner, least_seconds_to_available, rollout_completed};
 use crate::response::episode::is_over;
 use crate::response::facts::Workload;
 use crate::response::guard::short;
@@ -119,7 +117,8 @@ fn choose<'a>(
         if all.is_empty() { "no earlier revision is kept".to_owned() } else { format!("kept are {}", all.join(", ")) }
     };
     if let RollbackTo::Revision(number) = destination {
-        let to = history.find(number).ok_or_else(|| format!("revision {number} does not exist any more: {}", kept()))?;
+        let to =
+            history.find(number).ok_or_else(|| format!("revision {number} does not exist any more: {}", kept()))?;
         return if to.same_release(present) {
             Err(format!("{} has the same template as the present {}", to.title(), present.title()))
         } else if left.now.contains(&to.replica_set) {
@@ -257,7 +256,8 @@ fn support(
 /// What is known of the revision that is gone back to.
 fn past(history: &History, to: &Revision, now: Timestamp) -> String {
     let title = to.title();
-    let serving = if to.available > 0 { format!(", and {} of its pods are available", to.available) } else { String::new() };
+    let serving =
+        if to.available > 0 { format!(", and {} of its pods are available", to.available) } else { String::new() };
     match (history.began(to), history.ended(to)) {
         (Since::At(began), Some(ended)) => format!(
             "{title} was the template for {} (from {began} to {ended}){serving}",
@@ -300,9 +300,10 @@ fn effect(intent: &RollbackIntent, name: &str) -> String {
 pub fn change(intent: &RollbackIntent, workload: &Workload, mark: &str) -> Result<Change, String> {
     let deployment = &workload.deployment;
     let history = History::of(deployment, &workload.replica_sets).map_err(|e| e.to_string())?;
-    let to = history.revisions.iter().find(|r| r.replica_set == intent.to_replica_set).ok_or_else(|| {
-        format!("ReplicaSet {} of revision {} is gone", intent.to_replica_set, intent.to_revision)
-    })?;
+    let to =
+        history.revisions.iter().find(|r| r.replica_set == intent.to_replica_set).ok_or_else(|| {
+            format!("ReplicaSet {} of revision {} is gone", intent.to_replica_set, intent.to_revision)
+        })?;
     let template = serde_json::to_value(&to.template).map_err(|e| e.to_string())?;
     let name = deployment.name_any();
     Ok(Change {

@@ -32,7 +32,9 @@ pub fn plan(step: &Scale, workload: &Workload) -> Plan {
             Some(owner) => Plan::Refuse(format!(
                 "Deployment {name} is kept by {owner}, which would put the change back: change it at the source"
             )),
-            None => intend(replicas, wanted, None, format!("scale Deployment/{name} from {replicas} to {wanted} replicas")),
+            None => {
+                intend(replicas, wanted, None, format!("scale Deployment/{name} from {replicas} to {wanted} replicas"))
+            }
         },
     }
 }

@@ -110,7 +110,8 @@ fn stateful_set(stack: &Stack, alertmanager: &Alertmanager) -> StatefulSet {
             args: Some(args),
             env: (spec.replicas > 1).then(|| vec![pod::env_field("POD_IP", "status.podIP")]),
             ports: Some(
-                [("web", names::ALERTMANAGER_PORT), ("mesh", names::MESH_PORT)][..if spec.replicas > 1 { 2 } else { 1 }]
+                [("web", names::ALERTMANAGER_PORT), ("mesh", names::MESH_PORT)]
+                    [..if spec.replicas > 1 { 2 } else { 1 }]
                     .iter()
                     .map(|(name, port)| pod::port(name, *port))
                     .collect(),

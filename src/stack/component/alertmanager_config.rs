@@ -159,11 +159,7 @@ fn inhibit_rule(inhibition: &Inhibition) -> InhibitRule {
 
 fn time_intervals(mute: &MuteInterval) -> TimeIntervals {
     let interval = |i: &crate::api::monitoring_stack::TimeInterval| TimeInterval {
-        times: i
-            .times
-            .iter()
-            .map(|t| TimeRange { start_time: t.start.clone(), end_time: t.end.clone() })
-            .collect(),
+        times: i.times.iter().map(|t| TimeRange { start_time: t.start.clone(), end_time: t.end.clone() }).collect(),
         weekdays: i.weekdays.clone(),
         days_of_month: i.days_of_month.clone(),
         months: i.months.clone(),

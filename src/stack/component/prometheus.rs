@@ -135,11 +135,7 @@ fn config(stack: &Stack, prometheus: &Prometheus, shard: i32) -> Config {
         external_labels.insert(SHARD_LABEL.into(), shard.to_string());
         ours.push(SHARD_LABEL);
     }
-    let without_ours = Relabel {
-        regex: Some(ours.join("|")),
-        action: Some("labeldrop".into()),
-        ..Relabel::default()
-    };
+    let without_ours = Relabel { regex: Some(ours.join("|")), action: Some("labeldrop".into()), ..Relabel::default() };
     Config {
         global: Global {
             scrape_interval: spec.scrape_interval,

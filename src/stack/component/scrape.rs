@@ -210,12 +210,8 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
         ..ScrapeConfig::default()
     };
     let shards = (0..prometheus.spec.shards).map(|s| (names::prometheus_shard(name, s), prometheus.spec.replicas));
-    let mut configs = vec![config(
-        names::PROMETHEUS,
-        shards.collect(),
-        names::prometheus_headless(name),
-        names::PROMETHEUS_PORT,
-    )];
+    let mut configs =
+        vec![config(names::PROMETHEUS, shards.collect(), names::prometheus_headless(name), names::PROMETHEUS_PORT)];
     configs.extend(stack.alertmanager.as_ref().map(|alertmanager| {
         config(
             names::ALERTMANAGER,

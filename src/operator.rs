@@ -4,13 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use kube::{Client, Config};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::context::{Context, Settings};
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
+use crate::response::intake::Intake;
+use crate::response::{receive, stores};
 use crate::server::{self, Readiness};
+use crate::stack::observed::StackObservations;
+use crate::{notify, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
@@ -55,8 +61,10 @@ pub enum OperatorError {
     Client(#[from] kube::Error),
     #[error("cannot make an HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    #[error("cannot start the runtime or listen: {0}")]
-    Io(#[from] std::io::Error),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("no longer the leader: {0}")]
     Leader(#[from] LeaderError),
     #[error("{0} ended unexpectedly")]
@@ -79,27 +87,58 @@ async fn run(options: Options) -> Result<(), OperatorError> {
 
     let readiness = Readiness::default();
     let health = server::health(context.metrics.clone(), readiness.clone());
-    let mut health = tokio::spawn(server::serve(options.health_address, health, stopped(stopping.clone())));
-
-    let mut elector = Elector::new(context.client.clone(), &options.namespace, LEASE, &options.pod, Timing::default());
-    let lead = async {
-        elector.acquire().await;
-        tracing::info!("leading");
-        context.metrics.leader.set(1);
+    // Every replica takes alerts; it is ready when it can judge them.
+    let (stores, watching) = stores::watch(&context);
+    let watching = tokio::spawn(watching);
+    let intake = Intake::new(context.clone(), stores.clone());
+    let alerts = receive::routes(intake.clone(), context.metrics.clone());
+    let caches = async {
+        stores.filled().await;
+        readiness.set(true);
+        tracing::info!("taking alerts");
+        let _ = watching.await;
+    };
+    let caches = async {
         tokio::select! {
-            lost = elector.hold() => Err(OperatorError::from(lost)),
-            ended = controllers(context.clone(), stopping.clone()) => ended,
+            () = caches => Err(OperatorError::Ended("the watch of AlertResponses and runs")),
+            () = stopped(stopping.clone()) => Ok(()),
         }
     };
-    let result = tokio::select! {
-        result = lead => result,
-        () = stopped(stopping.clone()) => Ok(()),
-        _ = &mut health => Err(OperatorError::Ended("the health server")),
-    };
-    if result.is_ok() {
-        elector.release().await;
+    let elector = Elector::new(context.client.clone(), &options.namespace, LEASE, &options.pod, Timing::default());
+    tokio::try_join!(
+        listen(options.health_address, health, stopping.clone()),
+        listen(options.alerts_address, alerts, stopping.clone()),
+        caches,
+        lead(context.clone(), elector, stopping.clone()),
+    )?;
+    Ok(())
+}
+
+/// Serves until told to stop, and then what is open.
+async fn listen(address: SocketAddr, router: Router, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
+    let serving = server::serve(address, router, stopped(stopping));
+    serving.await.map_err(|source| OperatorError::Listen { address, source })
+}
+
+/// Waits for the lease, and works for as long as it is held. A replica that loses it ends its process.
+async fn lead(
+    context: Arc<Context>,
+    mut elector: Elector,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), OperatorError> {
+    tokio::select! {
+        () = elector.acquire() => {}
+        () = stopped(stopping.clone()) => return Ok(()),
     }
-    result
+    tracing::info!("leading");
+    context.metrics.leader.set(1);
+    tokio::select! {
+        lost = elector.hold() => Err(OperatorError::from(lost)),
+        ended = controllers(context.clone(), stopping) => {
+            elector.release().await;
+            ended
+        }
+    }
 }
 
 async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
@@ -125,9 +164,19 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
     Ok(Context::new(client, settings, Metrics::new(), http))
 }
 
-/// Everything that only the leader does; returns when told to stop.
-async fn controllers(_context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
-    stopped(stopping).await;
+/// Everything that only the leader does; returns when told to stop, and when what is under way is done.
+async fn controllers(context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
+    let memory = StackObservations::default();
+    let stop = || stopped(stopping.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stack::reconcile::controller(context.clone(), memory, futures::stream::pending(), stop()));
+    tasks.spawn(notify::channel::controller(context, stop()));
+    while let Some(ended) = tasks.join_next().await {
+        if !*stopping.borrow() {
+            tracing::error!(?ended, "a controller ended");
+            return Err(OperatorError::Ended("a controller"));
+        }
+    }
     Ok(())
 }
 

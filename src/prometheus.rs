@@ -1,1 +1,456 @@
-//! Written by its owner.
+//! Clients of the HTTP APIs of Prometheus (v1) and Alertmanager (v2), one for each replica: the operator asks every
+//! pod by itself, since what one replica has loaded says nothing of the other.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The port of Prometheus in its pods.
+pub const PROMETHEUS_PORT: u16 = 9090;
+/// The port of Alertmanager in its pods.
+pub const ALERTMANAGER_PORT: u16 = 9093;
+
+/// No answer is read beyond this: 10,000 alerting rules of one Prometheus take about 20 MB.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// So much of an error's body is shown.
+const SHOWN: usize = 300;
+
+pub type Labels = BTreeMap<String, String>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("{url} cannot be reached: {why}")]
+    Unreachable { url: String, why: String },
+    #[error("{url} answered {code}: {body}")]
+    Status { url: String, code: u16, body: String },
+    #[error("{url} answered something unexpected: {why}")]
+    Decode { url: String, why: String },
+}
+
+/// One replica's API. URLs hold no credentials, so an error may show them.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Endpoint {
+    fn new(http: reqwest::Client, base: &str) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned() }
+    }
+
+    fn of_pod(http: &reqwest::Client, ip: &str, port: u16) -> Self {
+        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        Self::new(http.clone(), &format!("http://{host}:{port}"))
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, HttpError> {
+        self.send(self.http.get(format!("{}{path}", self.base)).query(query), path).await
+    }
+
+    async fn get_json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, HttpError> {
+        let body = self.get(path, query).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| HttpError::Decode { url: format!("{}{path}", self.base), why: error.to_string() })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Vec<u8>, HttpError> {
+        let url = || format!("{}{path}", self.base);
+        let unreachable = |error: reqwest::Error| HttpError::Unreachable {
+            url: url(),
+            why: crate::k8s::report::chain(&error.without_url()),
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(HttpError::Decode { url: url(), why: format!("more than {LARGEST_ANSWER} bytes") });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        let text = String::from_utf8_lossy(&body);
+        let body = text.trim().chars().take(SHOWN).collect();
+        Err(HttpError::Status { url: url(), code: status.as_u16(), body })
+    }
+}
+
+/// One Prometheus.
+#[derive(Clone, Debug)]
+pub struct Prometheus(Endpoint);
+
+/// A group as `/api/v1/rules` tells it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct RuleGroup {
+    pub name: String,
+    pub file: String,
+    /// Seconds.
+    #[serde(rename = "interval")]
+    pub interval_seconds: f64,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleKind {
+    Alerting,
+    Recording,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: RuleKind,
+    /// `ok`, `err`, or `unknown` before the first evaluation.
+    pub health: String,
+    #[serde(default)]
+    pub last_error: Option<String>,
+    #[serde(default)]
+    pub labels: Labels,
+    /// Of an alerting rule: `inactive`, `pending` or `firing`.
+    #[serde(default)]
+    pub state: Option<String>,
+    #[serde(default)]
+    pub alerts: Vec<ActiveAlert>,
+}
+
+/// An alert that is pending or firing.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveAlert {
+    pub labels: Labels,
+    #[serde(default)]
+    pub annotations: Labels,
+    /// `pending` or `firing`.
+    pub state: String,
+    #[serde(default)]
+    pub active_at: Option<Timestamp>,
+    /// As Prometheus writes it, for example `1e+00`.
+    pub value: String,
+}
+
+/// One element of an instant vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub labels: Labels,
+    pub value: f64,
+}
+
+/// Targets of one Prometheus, as of their last scrape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetCounts {
+    pub up: i64,
+    pub down: i64,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<RuleGroup>,
+}
+#[derive(Deserialize)]
+struct Alerts {
+    alerts: Vec<ActiveAlert>,
+}
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum QueryResult {
+    Vector(Vec<Element>),
+    Scalar((f64, String)),
+}
+#[derive(Deserialize)]
+struct LoadedConfig {
+    yaml: String,
+}
+#[derive(Deserialize)]
+struct BuildInfo {
+    version: String,
+}
+#[derive(Deserialize)]
+struct Element {
+    metric: Labels,
+    value: (f64, String),
+}
+
+impl Prometheus {
+    /// `base` is a URL without a path, for example `http://127.0.0.1:9090`.
+    pub fn new(http: reqwest::Client, base: &str) -> Self {
+        Self(Endpoint::new(http, base))
+    }
+
+    pub fn at(http: &reqwest::Client, pod_ip: &str) -> Self {
+        Self(Endpoint::of_pod(http, pod_ip, PROMETHEUS_PORT))
+    }
+
+    /// The loaded groups of these files (paths as the pod has them) with these names; an empty list is no filter.
+    pub async fn rule_groups(&self, files: &[String], groups: &[String]) -> Result<Vec<RuleGroup>, HttpError> {
+        let files = files.iter().map(|file| ("file[]", file.as_str()));
+        let query: Vec<_> = files.chain(groups.iter().map(|name| ("rule_group[]", name.as_str()))).collect();
+        let answer: Answer<Groups> = self.0.get_json("/api/v1/rules", &query).await?;
+        Ok(answer.data.groups)
+    }
+
+    /// Every alert that is pending or firing.
+    pub async fn alerts(&self) -> Result<Vec<ActiveAlert>, HttpError> {
+        let answer: Answer<Alerts> = self.0.get_json("/api/v1/alerts", &[]).await?;
+        Ok(answer.data.alerts)
+    }
+
+    /// An instant query, now. A scalar comes as one sample without labels.
+    pub async fn query(&self, expr: &str) -> Result<Vec<Sample>, HttpError> {
+        const PATH: &str = "/api/v1/query";
+        let answer: Answer<QueryResult> = self.0.get_json(PATH, &[("query", expr)]).await?;
+        let number = |text: &str| {
+            // Prometheus writes +Inf, -Inf and NaN, which Rust reads as well.
+            text.parse::<f64>().map_err(|_| HttpError::Decode {
+                url: format!("{}{PATH}", self.0.base),
+                why: format!("{text:?} is no number"),
+            })
+        };
+        match answer.data {
+            QueryResult::Scalar((_, value)) => Ok(vec![Sample { labels: Labels::new(), value: number(&value)? }]),
+            QueryResult::Vector(elements) => elements
+                .into_iter()
+                .map(|element| Ok(Sample { labels: element.metric, value: number(&element.value.1)? }))
+                .collect(),
+        }
+    }
+
+    /// A metric of Prometheus itself; `None` when it does not expose it.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>, HttpError> {
+        let body = self.0.get("/metrics", &[]).await?;
+        Ok(sample(&String::from_utf8_lossy(&body), name))
+    }
+
+    /// The configuration that is loaded, without comments and with secrets as `<secret>`.
+    pub async fn config(&self) -> Result<String, HttpError> {
+        let answer: Answer<LoadedConfig> = self.0.get_json("/api/v1/status/config", &[]).await?;
+        Ok(answer.data.yaml)
+    }
+
+    /// For example `3.15.0`.
+    pub async fn version(&self) -> Result<String, HttpError> {
+        let answer: Answer<BuildInfo> = self.0.get_json("/api/v1/status/buildinfo", &[]).await?;
+        Ok(answer.data.version)
+    }
+
+    /// How many targets were up and down when they were last scraped.
+    pub async fn targets(&self) -> Result<TargetCounts, HttpError> {
+        let mut counts = TargetCounts::default();
+        for sample in self.query(r#"count_values("up", up)"#).await? {
+            let up = sample.labels.get("up").is_some_and(|value| value != "0");
+            *(if up { &mut counts.up } else { &mut counts.down }) += sample.value as i64;
+        }
+        Ok(counts)
+    }
+}
+
+/// The first sample of `name` in a text exposition.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.as_bytes().first()? {
+            b' ' => rest,
+            b'{' => &rest[rest.rfind('}')? + 1..],
+            _ => return None,
+        };
+        value.split_ascii_whitespace().next()?.parse().ok()
+    })
+}
+
+/// One Alertmanager.
+#[derive(Clone, Debug)]
+pub struct Alertmanager(Endpoint);
+
+/// An alert as Alertmanager has it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(from = "RawAlert")]
+pub struct AmAlert {
+    /// Hash of the labels; the same in the webhook's payload.
+    pub fingerprint: String,
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// `unprocessed`, `active` or `suppressed`.
+    pub state: String,
+    /// IDs of silences.
+    pub silenced_by: Vec<String>,
+    /// Fingerprints of inhibiting alerts.
+    pub inhibited_by: Vec<String>,
+    pub generator_url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawAlert {
+    fingerprint: String,
+    labels: Labels,
+    annotations: Labels,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    updated_at: Timestamp,
+    status: RawStatus,
+    #[serde(default, rename = "generatorURL")]
+    generator_url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawStatus {
+    state: String,
+    silenced_by: Vec<String>,
+    inhibited_by: Vec<String>,
+}
+
+impl From<RawAlert> for AmAlert {
+    fn from(raw: RawAlert) -> Self {
+        let RawAlert { fingerprint, labels, annotations, starts_at, ends_at, updated_at, status, generator_url } = raw;
+        let RawStatus { state, silenced_by, inhibited_by } = status;
+        Self {
+            fingerprint,
+            labels,
+            annotations,
+            starts_at,
+            ends_at,
+            updated_at,
+            state,
+            silenced_by,
+            inhibited_by,
+            generator_url,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AmStatus {
+    config: AmConfig,
+    version_info: BuildInfo,
+}
+#[derive(Deserialize)]
+struct AmConfig {
+    original: String,
+}
+
+impl Alertmanager {
+    /// `base` is a URL without a path, for example `http://127.0.0.1:9093`.
+    pub fn new(http: reqwest::Client, base: &str) -> Self {
+        Self(Endpoint::new(http, base))
+    }
+
+    pub fn at(http: &reqwest::Client, pod_ip: &str) -> Self {
+        Self(Endpoint::of_pod(http, pod_ip, ALERTMANAGER_PORT))
+    }
+
+    /// Every alert that has not ended: active, silenced, inhibited.
+    pub async fn alerts(&self) -> Result<Vec<AmAlert>, HttpError> {
+        self.0.get_json("/api/v2/alerts", &[]).await
+    }
+
+    /// The configuration that is loaded, with secrets as `<secret>`.
+    pub async fn config(&self) -> Result<String, HttpError> {
+        Ok(self.status().await?.0)
+    }
+
+    /// The configuration that is loaded, and the version, for example `0.31.1`.
+    pub async fn status(&self) -> Result<(String, String), HttpError> {
+        let status: AmStatus = self.0.get_json("/api/v2/status", &[]).await?;
+        Ok((status.config.original, status.version_info.version))
+    }
+
+    /// Loads the configuration file anew. An error says what Alertmanager found wrong with it.
+    pub async fn reload(&self) -> Result<(), HttpError> {
+        const PATH: &str = "/-/reload";
+        self.0.send(self.0.http.post(format!("{}{PATH}", self.0.base)), PATH).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::routing::get;
+
+    /// Answers on a port of its own for as long as the test runs.
+    async fn server(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn rules_are_read_as_prometheus_3_writes_them() {
+        const RULES: &str = r#"{"status":"success","data":{"groups":[{"name":"shop/checkout","file":"/etc/prometheus/rules/shard-07.yaml",
+            "rules":[{"state":"firing","name":"Errors","query":"x > 1","duration":0,"keepFiringFor":0,"labels":{"severity":"page"},
+            "annotations":{},"alerts":[{"labels":{"alertname":"Errors"},"annotations":{},"state":"firing",
+            "activeAt":"2026-03-01T10:00:00.123456789Z","value":"2.5e+00"}],"health":"ok","evaluationTime":0.0001,
+            "lastEvaluation":"2026-03-01T10:00:01Z","type":"alerting"},
+            {"name":"a:b","query":"1","health":"err","lastError":"boom","evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z","type":"recording"}],
+            "interval":15,"limit":0,"evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z"}]}}"#;
+        let asked = |request: axum::extract::RawQuery| async move {
+            assert_eq!(request.0.unwrap(), "file%5B%5D=%2Fa.yaml&rule_group%5B%5D=shop%2Fcheckout");
+            RULES
+        };
+        let base = server(Router::new().route("/api/v1/rules", get(asked))).await;
+        let prometheus = Prometheus::new(reqwest::Client::new(), &base);
+        let groups = prometheus.rule_groups(&["/a.yaml".into()], &["shop/checkout".into()]).await.unwrap();
+        assert_eq!((groups[0].interval_seconds, groups[0].rules.len()), (15.0, 2));
+        assert_eq!(groups[0].rules[0].alerts[0].state, "firing");
+        assert_eq!(groups[0].rules[1].kind, RuleKind::Recording);
+        assert_eq!(groups[0].rules[1].last_error.as_deref(), Some("boom"));
+    }
+
+    #[tokio::test]
+    async fn numbers_of_a_query_may_be_infinite_and_targets_are_counted() {
+        const VECTOR: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"up":"1"},"value":[1700000000.1,"12"]},{"metric":{"up":"0"},"value":[1700000000.1,"3"]}]}}"#;
+        let base = server(Router::new().route("/api/v1/query", get(|| async { VECTOR }))).await;
+        let prometheus = Prometheus::new(reqwest::Client::new(), &base);
+        assert_eq!(prometheus.targets().await.unwrap(), TargetCounts { up: 12, down: 3 });
+        const SCALAR: &str = r#"{"status":"success","data":{"resultType":"scalar","result":[1700000000,"+Inf"]}}"#;
+        let base = server(Router::new().route("/api/v1/query", get(|| async { SCALAR }))).await;
+        let samples = Prometheus::new(reqwest::Client::new(), &base).query("1 / 0").await.unwrap();
+        assert_eq!(samples[0].value, f64::INFINITY);
+    }
+
+    #[tokio::test]
+    async fn alerts_of_alertmanager_keep_their_silences() {
+        const ALERTS: &str = r#"[{"annotations":{},"endsAt":"2026-03-01T10:04:00.000Z","fingerprint":"a1b2","receivers":[{"name":"x"}],
+            "startsAt":"2026-03-01T10:00:00.000Z","status":{"inhibitedBy":[],"mutedBy":[],"silencedBy":["s-1"],"state":"suppressed"},
+            "updatedAt":"2026-03-01T10:00:00.000Z","generatorURL":"","labels":{"alertname":"Errors"}}]"#;
+        let base = server(Router::new().route("/api/v2/alerts", get(|| async { ALERTS }))).await;
+        let alerts = Alertmanager::new(reqwest::Client::new(), &base).alerts().await.unwrap();
+        assert_eq!((alerts[0].state.as_str(), alerts[0].silenced_by.len()), ("suppressed", 1));
+    }
+
+    #[tokio::test]
+    async fn an_error_says_where_and_what() {
+        let refuse = || async { (axum::http::StatusCode::BAD_REQUEST, "bad_data: parse error") };
+        let base = server(Router::new().route("/api/v1/query", get(refuse))).await;
+        let error = Prometheus::new(reqwest::Client::new(), &base).query("(").await.unwrap_err().to_string();
+        assert_eq!(error, format!("{base}/api/v1/query answered 400: bad_data: parse error"));
+        let error = Prometheus::at(&reqwest::Client::new(), "::1").0.base;
+        assert_eq!(error, "http://[::1]:9090");
+    }
+
+    #[test]
+    fn a_metric_is_found_with_and_without_labels() {
+        let text = "# TYPE up gauge\nup_total 3\nup{a=\"}\"} 1\nprometheus_config_last_reload_successful 0\n";
+        assert_eq!(sample(text, "up"), Some(1.0));
+        assert_eq!(sample(text, "prometheus_config_last_reload_successful"), Some(0.0));
+        assert_eq!(sample(text, "nothing"), None);
+    }
+}

@@ -99,10 +99,7 @@ fn text(manifests: &Manifests<Built>) -> String {
         config_maps,
         services,
         stateful_sets,
-        deployments,
-        daemon_sets,
         pod_disruption_budgets,
-        ingresses,
         state: _,
     } = manifests;
     let mut text = String::new();
@@ -113,10 +110,7 @@ fn text(manifests: &Manifests<Built>) -> String {
     all(&mut text, config_maps);
     all(&mut text, services);
     all(&mut text, stateful_sets);
-    all(&mut text, deployments);
-    all(&mut text, daemon_sets);
     all(&mut text, pod_disruption_budgets);
-    all(&mut text, ingresses);
     text
 }
 

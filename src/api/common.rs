@@ -80,12 +80,25 @@ pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
-                "type": {"type": "string", "maxLength": 316},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-                "reason": {"type": "string", "minLength": 1, "maxLength": 1024},
-                "message": {"type": "string", "maxLength": 32768},
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
-                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                "type": {"type": "string", "maxLength": 316, "description": "What is judged, CamelCase."},
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"], "description": "The judgement.",
+                },
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "description": "The judgement's cause for programs, CamelCase.",
+                },
+                "message": {
+                    "type": "string", "maxLength": 32768,
+                    "description": "The judgement's cause for people, and what to do.",
+                },
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time", "description": "When the status changed last.",
+                },
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "minimum": 0,
+                    "description": "The generation of the spec that was judged.",
+                },
             },
         },
     })

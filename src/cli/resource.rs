@@ -58,7 +58,7 @@ pub fn decode(document: &Document) -> Option<Result<Resource, Vec<Fault>>> {
 }
 
 fn fault(path: &str, message: String) -> Result<Resource, Vec<Fault>> {
-    Err(vec![Fault { path: path.to_owned(), message }])
+    Err(vec![Fault::at(path, message)])
 }
 
 fn typed<K: DeserializeOwned>(value: &Value, wrap: fn(Box<K>) -> Resource) -> Result<Resource, Vec<Fault>> {
@@ -85,7 +85,7 @@ const READ_ONLY: [&str; 8] = [
 
 fn metadata(value: &Value) -> Vec<Fault> {
     let mut faults = vec![];
-    let mut push = |path: &str, message: String| faults.push(Fault { path: path.to_owned(), message });
+    let mut push = |path: &str, message: String| faults.push(Fault::at(path, message));
     for field in value.as_object().into_iter().flat_map(|fields| fields.keys()) {
         if !METADATA.contains(&field.as_str()) && !READ_ONLY.contains(&field.as_str()) {
             push(&format!("metadata.{field}"), schema::unknown(METADATA.into_iter(), field));
@@ -124,7 +124,7 @@ mod tests {
         let document = parse("f.yaml", yaml).unwrap().remove(0);
         match decode(&document)? {
             Ok(_) => Some(vec![]),
-            Err(faults) => Some(faults.into_iter().map(|f| format!("{}: {}", f.path, f.message)).collect()),
+            Err(faults) => Some(faults.iter().map(ToString::to_string).collect()),
         }
     }
 

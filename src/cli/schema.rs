@@ -2,6 +2,7 @@
 //! error here (`kubectl apply` drops or warns). Rules in CEL are not evaluated.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -11,8 +12,30 @@ use serde_json::Value;
 /// One thing that is wrong, and where: `spec.rules[1].expr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// Empty where the message itself names the fields.
     pub path: String,
     pub message: String,
+}
+
+impl Fault {
+    /// A fault of one field.
+    pub fn at(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), message }
+    }
+
+    /// A fault whose message names the fields.
+    pub fn whole(message: String) -> Self {
+        Self { path: String::new(), message }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// The schema of the version that is stored.
@@ -39,7 +62,7 @@ pub fn faults(schema: &JSONSchemaProps, object: &Value) -> Vec<Fault> {
 }
 
 fn push(faults: &mut Vec<Fault>, path: &str, message: String) {
-    faults.push(Fault { path: path.to_owned(), message });
+    faults.push(Fault::at(path, message));
 }
 
 fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<Fault>) {
@@ -231,7 +254,7 @@ mod tests {
     }
 
     fn said(object: Value) -> Vec<String> {
-        faults(&schema(), &object).into_iter().map(|f| format!("{}: {}", f.path, f.message)).collect()
+        faults(&schema(), &object).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Client, ResourceExt};
@@ -15,6 +17,7 @@ use serde_json::Value;
 use super::drift;
 use super::manifests::{Applied, Built, Manifests};
 use super::meta::{APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
+use super::report::Reportable;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -29,7 +32,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, source: kube::Error) -> Self {
+    pub(super) fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, source: kube::Error) -> Self {
         Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
     }
 
@@ -44,6 +47,23 @@ impl ApplyError {
         }
     }
 }
+
+impl Reportable for ApplyError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Foreign { .. } => "NotOurs",
+            Self::Json { .. } => "InvalidManifest",
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 422 => "Invalid",
+                kube::Error::Api(status) if status.code == 403 => "Forbidden",
+                _ => "ApiError",
+            },
+        }
+    }
+}
+
+/// Namespace and name.
+type Names = BTreeSet<(Option<String>, String)>;
 
 /// What the writer needs of a kind.
 pub trait Child: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync {}
@@ -90,10 +110,7 @@ impl Writer {
             config_maps,
             services,
             stateful_sets,
-            deployments,
-            daemon_sets,
             pod_disruption_budgets,
-            ingresses,
             state: _,
         } = manifests;
         // What others refer to comes first: identities, then configuration, then workloads.
@@ -104,11 +121,8 @@ impl Writer {
             secrets: self.apply_kind(owner, set, secrets).await?,
             config_maps: self.apply_kind(owner, set, config_maps).await?,
             services: self.apply_kind(owner, set, services).await?,
-            stateful_sets: self.apply_kind(owner, set, stateful_sets).await?,
-            deployments: self.apply_kind(owner, set, deployments).await?,
-            daemon_sets: self.apply_kind(owner, set, daemon_sets).await?,
+            stateful_sets: self.apply_stateful_sets(owner, set, stateful_sets).await?,
             pod_disruption_budgets: self.apply_kind(owner, set, pod_disruption_budgets).await?,
-            ingresses: self.apply_kind(owner, set, ingresses).await?,
             state: PhantomData,
         })
     }
@@ -120,6 +134,22 @@ impl Writer {
     {
         let within = Api::<K>::namespaced(self.client.clone(), &owner.namespace);
         self.apply_and_prune(owner, set, wanted, &within, |_| within.clone()).await
+    }
+
+    async fn apply_stateful_sets(
+        &self,
+        owner: &Owner,
+        set: &str,
+        wanted: Vec<StatefulSet>,
+    ) -> Result<Vec<StatefulSet>, ApplyError> {
+        let names: Names = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
+        let mut applied = Vec::with_capacity(wanted.len());
+        for object in wanted {
+            applied.push(self.apply_stateful_set(owner, set, object).await?);
+        }
+        let within = Api::<StatefulSet>::namespaced(self.client.clone(), &owner.namespace);
+        self.prune(owner, set, &names, &within, |_| within.clone()).await?;
+        Ok(applied)
     }
 
     /// One kind, in whatever namespace each object names.
@@ -146,12 +176,25 @@ impl Writer {
         listing: &Api<K>,
         home: impl Fn(Option<&str>) -> Api<K>,
     ) -> Result<Vec<K>, ApplyError> {
-        let names: BTreeSet<_> = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
+        let names: Names = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
         let mut applied = Vec::with_capacity(wanted.len());
         for object in wanted {
             let api = home(object.meta().namespace.as_deref());
             applied.push(self.apply_one(owner, set, &api, object).await?);
         }
+        self.prune(owner, set, &names, listing, home).await?;
+        Ok(applied)
+    }
+
+    /// Deletes what the set has in the cluster and `names` does not name.
+    async fn prune<K: Child>(
+        &self,
+        owner: &Owner,
+        set: &str,
+        names: &Names,
+        listing: &Api<K>,
+        home: impl Fn(Option<&str>) -> Api<K>,
+    ) -> Result<(), ApplyError> {
         let of_set = ListParams::default().labels(&format!("{OWNER_UID}={},{SET}={set}", owner.uid));
         let present = listing.list_metadata(&of_set).await.map_err(|e| ApplyError::api::<K>("list", set, e))?;
         for stale in present.items {
@@ -166,7 +209,17 @@ impl Writer {
                 Err(error) => return Err(ApplyError::api::<K>("delete", &name, error)),
             }
         }
-        Ok(applied)
+        Ok(())
+    }
+
+    /// Deletes the children that no garbage collector takes with their owner: the bindings beyond its namespace.
+    pub async fn release(&self, owner: &Owner, set: &str) -> Result<(), ApplyError> {
+        let everywhere = |namespace: Option<&str>| {
+            Api::<RoleBinding>::namespaced(self.client.clone(), namespace.unwrap_or(&owner.namespace))
+        };
+        self.prune(owner, set, &Names::new(), &Api::<RoleBinding>::all(self.client.clone()), everywhere).await?;
+        let cluster = Api::<ClusterRoleBinding>::all(self.client.clone());
+        self.prune(owner, set, &Names::new(), &cluster, |_| cluster.clone()).await
     }
 
     /// Writes one object if it differs from what is in the cluster, and returns what is there afterwards. An object

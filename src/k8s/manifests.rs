@@ -3,9 +3,8 @@
 
 use std::marker::PhantomData;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
@@ -26,10 +25,7 @@ pub struct Manifests<State> {
     pub config_maps: Vec<ConfigMap>,
     pub services: Vec<Service>,
     pub stateful_sets: Vec<StatefulSet>,
-    pub deployments: Vec<Deployment>,
-    pub daemon_sets: Vec<DaemonSet>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
-    pub ingresses: Vec<Ingress>,
     pub state: PhantomData<State>,
 }
 
@@ -43,10 +39,7 @@ impl<State> Default for Manifests<State> {
             config_maps: vec![],
             services: vec![],
             stateful_sets: vec![],
-            deployments: vec![],
-            daemon_sets: vec![],
             pod_disruption_budgets: vec![],
-            ingresses: vec![],
             state: PhantomData,
         }
     }
@@ -63,10 +56,7 @@ impl Manifests<Built> {
             config_maps,
             services,
             stateful_sets,
-            deployments,
-            daemon_sets,
             pod_disruption_budgets,
-            ingresses,
             state: _,
         } = other;
         self.service_accounts.extend(service_accounts);
@@ -76,9 +66,6 @@ impl Manifests<Built> {
         self.config_maps.extend(config_maps);
         self.services.extend(services);
         self.stateful_sets.extend(stateful_sets);
-        self.deployments.extend(deployments);
-        self.daemon_sets.extend(daemon_sets);
         self.pod_disruption_budgets.extend(pod_disruption_budgets);
-        self.ingresses.extend(ingresses);
     }
 }

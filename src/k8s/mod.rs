@@ -5,6 +5,7 @@ pub mod apply;
 pub mod drift;
 pub mod manifests;
 pub mod meta;
+mod recreate;
 pub mod report;
 pub mod status;
 pub mod workload;

@@ -1,8 +1,9 @@
 //! Where errors and events of a reconcile become log lines, metrics and Kubernetes Events.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action;
@@ -111,4 +112,28 @@ fn truncated(note: &str) -> String {
 /// Backoff for a reconcile that failed, by how often it failed in a row.
 pub fn backoff(failures: u32) -> Action {
     Action::requeue(Duration::from_secs((1u64 << failures.min(6)).min(60)))
+}
+
+/// How often the reconcile of each object has failed in a row. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Arc<Mutex<HashMap<(String, String), u32>>>);
+
+impl Failures {
+    /// When to try again after one more failure of `object`.
+    pub fn again<K: Resource>(&self, object: &K) -> Action {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key(object)).or_default();
+        let action = backoff(*count);
+        *count = count.saturating_add(1);
+        action
+    }
+
+    /// `object` was reconciled.
+    pub fn forget<K: Resource>(&self, object: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(object));
+    }
+}
+
+fn key<K: Resource>(object: &K) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }

@@ -1,14 +1,21 @@
 //! MonitoringStack to Prometheus and Alertmanager: gather (the only reads) -> validate (pure) -> build (pure) ->
 //! apply -> observe -> status.
 
+pub mod apply;
 pub mod build;
 pub mod component;
 pub mod discovery;
+pub mod finalize;
+pub mod gather;
 pub mod matchers;
 pub mod names;
+pub mod observe;
 pub mod observed;
+pub mod pods;
+pub mod reconcile;
 pub mod render;
 pub mod routes;
+pub mod status;
 pub mod storage;
 pub mod token;
 pub mod validate;

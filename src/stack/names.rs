@@ -70,6 +70,12 @@ pub fn binding(namespace: &str, stack: &str, role: &str) -> String {
     format!("evenkeel:{namespace}:{stack}:{role}")
 }
 
+/// Namespace and name of the stack that a binding belongs to.
+pub fn bound(binding: &str) -> Option<(&str, &str)> {
+    let mut parts = binding.strip_prefix("evenkeel:")?.split(':');
+    Some((parts.next()?, parts.next()?))
+}
+
 /// The name of one pod within the cluster, with its port.
 pub fn pod_address(set: &str, ordinal: i32, headless: &str, namespace: &str, port: i32) -> String {
     format!("{set}-{ordinal}.{headless}.{namespace}.svc:{port}")

@@ -23,6 +23,7 @@ struct Reloads {
     revision: String,
     attempts: u32,
     last: Instant,
+    refusal: Option<String>,
 }
 
 /// So many attempts follow each other quickly: the file is usually there within a second.
@@ -63,10 +64,25 @@ impl StackObservations {
                 last.last = now;
             }
             None => {
-                reloads.insert(key, Reloads { revision: revision.to_owned(), attempts: 1, last: now });
+                reloads.insert(key, Reloads { revision: revision.to_owned(), attempts: 1, last: now, refusal: None });
             }
         }
         true
+    }
+
+    /// What the pod said of the attempt that was just made; `None` when it took the configuration that it found.
+    pub fn answered(&self, namespace: &str, pod: &str, refusal: Option<String>) {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = reloads.get_mut(&(namespace.to_owned(), pod.to_owned())) {
+            last.refusal = refusal;
+        }
+    }
+
+    /// Why the pod did not load `revision`, when it said so at the last attempt.
+    pub fn refusal(&self, namespace: &str, pod: &str, revision: &str) -> Option<String> {
+        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = reloads.get(&(namespace.to_owned(), pod.to_owned()))?;
+        last.refusal.clone().filter(|_| last.revision == revision)
     }
 
     /// The pod has loaded what it should.
@@ -98,6 +114,9 @@ mod tests {
             .filter(|tenths| seen.may_reload("ns", "am-0", "r1", start + Duration::from_millis(100 * tenths)))
             .count();
         assert!((9..=10).contains(&reloads), "{reloads} in a minute");
+        seen.answered("ns", "am-0", Some("undefined receiver".into()));
+        assert_eq!(seen.refusal("ns", "am-0", "r1").as_deref(), Some("undefined receiver"));
+        assert_eq!(seen.refusal("ns", "am-0", "r2"), None);
         assert!(seen.may_reload("ns", "am-0", "r2", start), "another revision starts afresh");
     }
 }

@@ -1,0 +1,182 @@
+//! The pods of a stack, as far as its status speaks of them. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+
+use super::build::Revisions;
+use super::names::{ALERTMANAGER, CONFIG_REVISION, PROMETHEUS, SHARD};
+
+/// A component of a stack that runs in pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// With the number of its shard.
+    Prometheus(i32),
+    Alertmanager,
+}
+
+impl Component {
+    /// Of one of the stack's StatefulSets.
+    pub fn of(set: &StatefulSet) -> Option<Self> {
+        let label = |key: &str| set.labels().get(key).map(String::as_str);
+        match label("app.kubernetes.io/component")? {
+            PROMETHEUS => Some(Self::Prometheus(label(SHARD)?.parse().ok()?)),
+            ALERTMANAGER => Some(Self::Alertmanager),
+            _ => None,
+        }
+    }
+
+    /// Of the configuration that it should have loaded.
+    pub fn revision(self, revisions: &Revisions) -> Option<&str> {
+        match self {
+            Self::Prometheus(shard) => revisions.prometheus.get(usize::try_from(shard).ok()?).map(String::as_str),
+            Self::Alertmanager => revisions.alertmanager.as_deref(),
+        }
+    }
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodFacts {
+    pub name: String,
+    pub component: Component,
+    /// Where it can be asked: it has an address and its container runs.
+    pub ip: Option<String>,
+    pub ready: bool,
+    /// What keeps it from running, when that does not pass by itself.
+    pub failing: Option<String>,
+    pub started: Option<Timestamp>,
+    /// The revision for which its volumes were refreshed last.
+    pub refreshed: Option<String>,
+    pub answer: Answer,
+}
+
+/// What the component in a pod says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was not asked, since it does not run yet.
+    NotAsked,
+    /// It could not be asked.
+    Silent(String),
+    Says {
+        version: String,
+        /// Whether it has loaded the configuration that it should have.
+        loaded: bool,
+        /// What it found wrong with that.
+        refused: Option<String>,
+    },
+}
+
+impl PodFacts {
+    /// `None` for a pod of nobody among `sets`, and for one that is on its way out.
+    pub fn of(pod: &Pod, sets: &[StatefulSet]) -> Option<Self> {
+        let controller = pod.owner_references().iter().find(|r| r.controller == Some(true))?;
+        let set = sets.iter().find(|set| set.metadata.uid.as_deref() == Some(controller.uid.as_str()))?;
+        if pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let status = pod.status.clone().unwrap_or_default();
+        let containers = status.container_statuses.unwrap_or_default();
+        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        let runs = containers.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()));
+        Some(Self {
+            name: pod.name_any(),
+            component: Component::of(set)?,
+            ip: status.pod_ip.filter(|ip| runs && !ip.is_empty()),
+            ready,
+            failing: containers.iter().filter(|_| !ready).find_map(|c| failing(c, &pod.name_any())),
+            started: status.start_time.map(|t| t.0),
+            refreshed: pod.annotations().get(CONFIG_REVISION).cloned(),
+            answer: Answer::NotAsked,
+        })
+    }
+
+    /// It said that it has another configuration than it should have.
+    pub fn outdated(&self) -> bool {
+        matches!(self.answer, Answer::Says { loaded: false, .. })
+    }
+}
+
+/// In words that stay the same while the kubelet tries again and again.
+fn failing(container: &ContainerStatus, pod: &str) -> Option<String> {
+    let state = container.state.clone().unwrap_or_default();
+    let waiting = state.waiting.unwrap_or_default();
+    match waiting.reason.as_deref() {
+        Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName") => {
+            return Some(format!("image {} cannot be pulled", container.image));
+        }
+        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+            return Some(format!("its container cannot be started: {}", waiting.message.unwrap_or_default()));
+        }
+        _ => {}
+    }
+    let ended = state.terminated.or_else(|| container.last_state.clone()?.terminated)?;
+    let why = match ended.reason.as_deref() {
+        Some("OOMKilled") => "it needs more memory than its limit".to_owned(),
+        _ => format!("exit code {}; `kubectl logs --previous {pod}` says why", ended.exit_code),
+    };
+    Some(format!("its container keeps ending: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn set() -> StatefulSet {
+        let labels = json!({"app.kubernetes.io/component": "prometheus", "evenkeel.dev/prometheus-shard": "1"});
+        serde_json::from_value(json!({"metadata": {"name": "main-prometheus-shard-1", "uid": "s-1", "labels": labels}}))
+            .unwrap()
+    }
+
+    fn pod(owner: &str, container: Value, ready: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "main-prometheus-shard-1-0",
+                "annotations": {"evenkeel.dev/config-revision": "r1"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x", "uid": owner, "controller": true}],
+            },
+            "status": {
+                "podIP": "10.0.0.7",
+                "conditions": [{"type": "Ready", "status": ready}],
+                "containerStatuses": [container],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn container(state: Value, last: Value) -> Value {
+        json!({"name": "prometheus", "image": "q/p:v1", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last})
+    }
+
+    #[test]
+    fn a_pod_belongs_to_the_stack_by_its_controller_and_not_by_its_labels() {
+        let running = container(json!({"running": {}}), json!({}));
+        let facts = PodFacts::of(&pod("s-1", running.clone(), "True"), &[set()]).unwrap();
+        assert_eq!(facts.component, Component::Prometheus(1));
+        assert_eq!(
+            (facts.ready, facts.ip.as_deref(), facts.refreshed.as_deref()),
+            (true, Some("10.0.0.7"), Some("r1"))
+        );
+        assert_eq!(facts.failing, None);
+        assert_eq!(PodFacts::of(&pod("s-2", running, "True"), &[set()]), None);
+    }
+
+    #[test]
+    fn a_container_that_keeps_ending_is_described_alike_between_its_attempts() {
+        let ended = json!({"terminated": {"exitCode": 2, "reason": "Error"}});
+        let backoff = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}});
+        let descriptions = [(ended.clone(), json!({})), (backoff, ended.clone()), (json!({"running": {}}), ended)]
+            .map(|(state, last)| PodFacts::of(&pod("s-1", container(state, last), "False"), &[set()]).unwrap().failing);
+        assert!(descriptions[0].as_ref().unwrap().contains("exit code 2"), "{descriptions:?}");
+        assert!(descriptions.iter().all(|d| *d == descriptions[0]), "{descriptions:?}");
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_named() {
+        let waiting = container(json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({}));
+        let facts = PodFacts::of(&pod("s-1", waiting, "False"), &[set()]).unwrap();
+        assert_eq!((facts.failing.as_deref(), facts.ip), (Some("image q/p:v1 cannot be pulled"), None));
+    }
+}

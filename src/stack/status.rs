@@ -1,0 +1,315 @@
+//! What the status of a stack says: from what the API server answered and what the pods themselves say. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::StatefulSet;
+
+use super::component::scrape;
+use super::discovery::Namespaces;
+use super::names::{self, ALERTMANAGER, PROMETHEUS};
+use super::pods::{Answer, Component, PodFacts};
+use super::storage::Data;
+use super::validate::{Problem, Stack};
+use crate::api::monitoring_stack::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
+use crate::k8s::manifests::{Applied, Manifests};
+use crate::k8s::status::{Extra, Outcome, conditions};
+
+/// What the pods of a stack said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    pub pods: Vec<PodFacts>,
+    /// Over all shards; `None` when no Prometheus answered.
+    pub targets: Option<TargetCounts>,
+    pub pools: Vec<Pool>,
+}
+
+/// Targets of one scrape pool in one Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub pod: String,
+    pub name: String,
+    pub targets: i64,
+}
+
+/// Everything that the status is made of.
+pub struct Facts<'a> {
+    pub stack: &'a Stack,
+    pub applied: &'a Manifests<Applied>,
+    pub problems: &'a [Problem],
+    pub seen: &'a Seen,
+    pub rules: Option<RuleCounts>,
+}
+
+/// So young a Prometheus has not discovered its targets yet.
+const DISCOVERY_TAKES: SignedDuration = SignedDuration::from_secs(45);
+
+/// The status, and the outcome that its conditions tell.
+pub fn status(
+    facts: &Facts,
+    previous: Option<&MonitoringStackStatus>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> (MonitoringStackStatus, Outcome) {
+    let views = views(facts);
+    let outcome = outcome(facts, &views);
+    let mut extras = vec![];
+    if let Some(prometheus) = &facts.stack.prometheus {
+        extras.push(rules_selected(facts));
+        if prometheus.spec.scrape.pods || prometheus.spec.scrape.services {
+            extras.push(targets_found(facts, now));
+        }
+    }
+    if facts.stack.alertmanager.is_some() {
+        extras.push(routes_valid(facts.problems));
+    }
+    let before = previous.map_or(&[][..], |status| &status.conditions);
+    let status = MonitoringStackStatus {
+        observed_generation: generation,
+        conditions: conditions(before, generation, &outcome, &extras, now),
+        components: views.into_iter().map(|view| view.status).collect(),
+        rules: facts.rules.filter(|_| facts.stack.prometheus.is_some()),
+        targets: facts.seen.targets,
+    };
+    (status, outcome)
+}
+
+/// The status when nothing was applied: what was known before, and why.
+pub fn held(
+    outcome: &Outcome,
+    previous: Option<&MonitoringStackStatus>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> MonitoringStackStatus {
+    let previous = previous.cloned().unwrap_or_default();
+    let conditions = conditions(&previous.conditions, generation, outcome, &[], now);
+    MonitoringStackStatus { observed_generation: generation, conditions, ..previous }
+}
+
+/// A component's status, and how it stands.
+struct View {
+    status: ComponentStatus,
+    /// It does not pass by itself.
+    failing: bool,
+    progressing: bool,
+}
+
+fn views(facts: &Facts) -> Vec<View> {
+    let owner = &facts.stack.owner;
+    let (mut views, url) = (vec![], |name: String, port| names::url(&name, &owner.namespace, port));
+    if let Some(prometheus) = &facts.stack.prometheus {
+        let url = url(names::prometheus(&owner.name), names::PROMETHEUS_PORT);
+        let desired = prometheus.spec.replicas * prometheus.spec.shards;
+        views.push(view(facts, PROMETHEUS, desired, url, &prometheus.data));
+    }
+    if let Some(alertmanager) = &facts.stack.alertmanager {
+        let url = url(names::alertmanager(&owner.name), names::ALERTMANAGER_PORT);
+        views.push(view(facts, ALERTMANAGER, alertmanager.spec.replicas, url, &alertmanager.data));
+    }
+    views
+}
+
+fn view(facts: &Facts, name: &'static str, desired: i32, url: String, data: &Data) -> View {
+    let is_own = |component: Component| match component {
+        Component::Prometheus(_) => name == PROMETHEUS,
+        Component::Alertmanager => name == ALERTMANAGER,
+    };
+    let pods: Vec<&PodFacts> = facts.seen.pods.iter().filter(|p| is_own(p.component)).collect();
+    let mut sets = facts.applied.stateful_sets.iter().filter(|set| Component::of(set).is_some_and(is_own));
+    let ready = pods.iter().filter(|p| p.ready).count() as i32;
+    let loaded = pods.iter().filter(|p| matches!(p.answer, Answer::Says { loaded: true, .. })).count() as i32;
+    let failure = pods.iter().find_map(|pod| Some(format!("{}: {}", pod.name, failure(pod)?)));
+    let mut progress = || {
+        if let Some(why) = sets.find_map(rollout) {
+            Some(why)
+        } else if ready < desired {
+            Some(format!("{ready} of {desired} pods are ready"))
+        } else if loaded < desired {
+            Some(format!("{loaded} of {desired} pods have loaded the present configuration"))
+        } else {
+            None
+        }
+    };
+    let (failing, message) = match failure {
+        Some(why) => (true, Some(why)),
+        None => (false, progress()),
+    };
+    View {
+        failing,
+        progressing: !failing && message.is_some(),
+        status: ComponentStatus {
+            name: name.to_owned(),
+            version: version(&pods),
+            ready,
+            desired,
+            pods: format!("{ready}/{desired}"),
+            url,
+            storage: data.describe(),
+            config_loaded: desired > 0 && loaded >= desired,
+            message,
+        },
+    }
+}
+
+/// Several during an upgrade.
+fn version(pods: &[&PodFacts]) -> Option<String> {
+    let mut versions: Vec<&str> = pods
+        .iter()
+        .filter_map(|pod| match &pod.answer {
+            Answer::Says { version, .. } => Some(version.as_str()),
+            _ => None,
+        })
+        .collect();
+    versions.sort_unstable();
+    versions.dedup();
+    (!versions.is_empty()).then(|| versions.join(", "))
+}
+
+fn failure(pod: &PodFacts) -> Option<String> {
+    match &pod.answer {
+        Answer::Says { refused: Some(why), .. } => Some(why.clone()),
+        Answer::Silent(why) if pod.ready => Some(format!("is ready but does not answer the operator: {why}")),
+        _ => pod.failing.clone(),
+    }
+}
+
+/// What is not rolled out yet.
+fn rollout(set: &StatefulSet) -> Option<String> {
+    let name = set.metadata.name.as_deref().unwrap_or_default();
+    let (status, wanted) = (set.status.as_ref(), set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1));
+    let observed = status.and_then(|s| s.observed_generation).unwrap_or_default();
+    if observed < set.metadata.generation.unwrap_or_default() {
+        return Some(format!("StatefulSet {name} was changed just now"));
+    }
+    let status = status?;
+    let updated = status.updated_replicas.unwrap_or_default();
+    if status.current_revision != status.update_revision && updated < wanted {
+        return Some(format!("{updated} of {wanted} pods of StatefulSet {name} have its present template"));
+    }
+    None
+}
+
+fn outcome(facts: &Facts, views: &[View]) -> Outcome {
+    if let Some(first) = facts.problems.first() {
+        let message = all(facts.problems.iter().map(|p| p.message.as_str()));
+        // Others may be on their way: manifests are applied in any order, and Secrets come from elsewhere.
+        let passes = facts.problems.iter().all(|p| passes(p.reason));
+        return match passes {
+            true => Outcome::Failing { reason: first.reason, message },
+            false => Outcome::Stalled {
+                reason: facts.problems.iter().find(|p| !passes_reason(p)).map_or(first.reason, |p| p.reason),
+                message,
+            },
+        };
+    }
+    let told = |of: fn(&View) -> bool| {
+        let some = views
+            .iter()
+            .filter(|v| of(v))
+            .filter_map(|v| Some(format!("{}: {}", v.status.name, v.status.message.as_deref()?)));
+        let some: Vec<String> = some.collect();
+        (!some.is_empty()).then(|| all(some.iter().map(String::as_str)))
+    };
+    if let Some(message) = told(|v| v.failing) {
+        return Outcome::Failing { reason: "ComponentFailing", message };
+    }
+    if let Some(message) = told(|v| v.progressing) {
+        return Outcome::Progressing { reason: "RollingOut", message };
+    }
+    let pods: Vec<String> = views.iter().map(|v| format!("{} {}", v.status.name, v.status.pods)).collect();
+    Outcome::Ready { reason: "AllReady", message: pods.join(", ") }
+}
+
+fn passes_reason(problem: &Problem) -> bool {
+    passes(problem.reason)
+}
+
+/// Whether a problem may go away without a change of the stack.
+fn passes(reason: &str) -> bool {
+    matches!(reason, "ChannelNotFound" | "ChannelSecretMissing" | "RemoteWriteSecretMissing" | "StorageNotGrown")
+}
+
+fn all<'a>(messages: impl Iterator<Item = &'a str>) -> String {
+    messages.collect::<Vec<_>>().join("; ")
+}
+
+/// `in namespace shop with the labels team=checkout`.
+fn where_(stack: &Stack) -> String {
+    let place = stack.namespaces.describe();
+    match stack.selector.selects_all() {
+        true => format!("in {place}"),
+        false => format!("in {place} with the labels {}", stack.selector),
+    }
+}
+
+/// The way out of a selection of nothing.
+fn hint(stack: &Stack) -> &'static str {
+    let own = Namespaces::These([stack.owner.namespace.clone()].into());
+    match stack.namespaces == own {
+        true => "; `discovery: {}` looks in all namespaces",
+        false => "",
+    }
+}
+
+fn rules_selected(facts: &Facts) -> Extra {
+    let place = where_(facts.stack);
+    let (status, reason, message) = match facts.rules {
+        None => (None, "NotCountedYet", "the AlertRules have not been counted yet".to_owned()),
+        Some(RuleCounts { selected: 0, .. }) => {
+            (Some(false), "NothingSelected", format!("there is no AlertRule {place}{}", hint(facts.stack)))
+        }
+        Some(_) => (Some(true), "Selected", format!("AlertRules {place}")),
+    };
+    Extra { type_: "RulesSelected", status, reason, message }
+}
+
+fn targets_found(facts: &Facts, now: Timestamp) -> Extra {
+    let place = where_(facts.stack);
+    let young = |pod: &&PodFacts| pod.started.is_none_or(|started| now.duration_since(started) < DISCOVERY_TAKES);
+    let asked = facts.seen.pods.iter().filter(|p| matches!(p.component, Component::Prometheus(_)));
+    let (status, reason, message) = match found(facts.seen) {
+        Some(0) if !asked.clone().any(|p| young(&p)) => {
+            let message = format!(
+                "no pod or service {place} has the annotation prometheus.io/scrape: \"true\" and a port{}",
+                hint(facts.stack)
+            );
+            (Some(false), "NothingSelected", message)
+        }
+        Some(1..) => (Some(true), "Found", format!("annotated pods and services {place}")),
+        _ if facts.stack.namespaces == Namespaces::These(Default::default()) => {
+            (Some(false), "NothingSelected", format!("targets are looked for {place}"))
+        }
+        _ => (None, "NotKnownYet", "Prometheus has not told of its targets yet".to_owned()),
+    };
+    Extra { type_: "TargetsFound", status, reason, message }
+}
+
+/// Targets of annotated pods and services: over all shards, of the replica that has most.
+fn found(seen: &Seen) -> Option<i64> {
+    let mut most: BTreeMap<(i32, &str), i64> = BTreeMap::new();
+    for pool in seen.pools.iter().filter(|p| matches!(p.name.as_str(), scrape::PODS | scrape::SERVICES)) {
+        let Some(pod) = seen.pods.iter().find(|p| p.name == pool.pod) else { continue };
+        let Component::Prometheus(shard) = pod.component else { continue };
+        let count = most.entry((shard, &pool.name)).or_default();
+        *count = pool.targets.max(*count);
+    }
+    (!most.is_empty()).then(|| most.values().sum())
+}
+
+fn routes_valid(problems: &[Problem]) -> Extra {
+    let of_routes = |reason: &str| {
+        matches!(
+            reason,
+            "ChannelNotFound" | "ChannelSecretMissing" | "InvalidRoute" | "InvalidMuteInterval" | "InvalidInhibition"
+        )
+    };
+    let wrong: Vec<&Problem> = problems.iter().filter(|p| of_routes(p.reason)).collect();
+    let (status, reason, message) = match wrong.first() {
+        Some(first) => (false, first.reason, all(wrong.iter().map(|p| p.message.as_str()))),
+        None => (true, "AllValid", "every route, mute interval and inhibition is in force".to_owned()),
+    };
+    Extra { type_: "RoutesValid", status: Some(status), reason, message }
+}
+
+#[cfg(test)]
+mod tests;

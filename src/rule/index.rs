@@ -275,6 +275,11 @@ impl Index {
         self.stacks.get(stack).map(|stack| &stack.packing)
     }
 
+    /// Stacks whose Prometheus pods are worth asking.
+    pub fn unconfirmed(&self) -> Vec<Key> {
+        self.stacks.iter().filter(|(_, stack)| stack.packing.unconfirmed()).map(|(key, _)| key.clone()).collect()
+    }
+
     pub fn owner(&self, stack: &str) -> Option<&Owner> {
         self.stacks.get(stack).map(|stack| &stack.owner)
     }

@@ -69,6 +69,8 @@ pub struct Pod {
 /// What a pod of Prometheus said when it was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// It has answered at all.
+    pub asked: bool,
     pub revisions: HashMap<usize, Box<str>>,
     /// Whether its last reload succeeded; `None` when it was not asked.
     pub reloaded: Option<bool>,
@@ -339,6 +341,24 @@ impl Packing {
     /// Whether some ready pod has not loaded all that is written.
     pub fn pending(&self) -> bool {
         self.pods.values().any(|(pod, report)| pod.ready && !self.has_all(report))
+    }
+
+    /// Something is being written, or about to be.
+    pub fn is_writing(&self) -> bool {
+        !self.dirty.is_empty() || !self.writing.is_empty()
+    }
+
+    /// Ready pods that are known to have something else than what is written.
+    pub fn lagging(&self) -> impl Iterator<Item = &Pod> {
+        let known = self.pods.values().filter(|(pod, report)| pod.ready && report.asked);
+        known.filter(|(_, report)| !self.has_all(report)).map(|(pod, _)| pod)
+    }
+
+    /// Whether the pods are worth asking.
+    pub fn unconfirmed(&self) -> bool {
+        self.pending()
+            || self.trial.is_some()
+            || (self.crashing() && self.placed.values().any(|p| p.good != Good::Current))
     }
 
     fn has_all(&self, report: &Report) -> bool {

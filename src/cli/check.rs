@@ -6,7 +6,7 @@ use std::fmt;
 use kube::ResourceExt;
 
 use super::documents::{Document, Origin};
-use super::resource::{Resource, decode};
+use super::resource::{Decoder, Resource};
 use super::schema::{self, Fault};
 use crate::api::alert_response::StepAction;
 use crate::api::{AlertResponse, AlertRule, MonitoringStack, NotificationChannel};
@@ -53,10 +53,11 @@ impl Report {
 /// Looks at all documents, each by itself and as a whole.
 pub fn check(documents: &[Document]) -> Report {
     let mut report = Report::default();
+    let mut decoder = Decoder::default();
     let mut seen: BTreeMap<(String, Option<String>, String), Origin> = BTreeMap::new();
     for document in documents {
         let origin = &document.origin;
-        let Some(decoded) = decode(document) else {
+        let Some(decoded) = decoder.decode(document) else {
             report.passed_over += 1;
             continue;
         };
@@ -66,16 +67,18 @@ pub fn check(documents: &[Document]) -> Report {
             let message = format!("is the name of {}:{} too: one would overwrite the other", first.file, first.number);
             faults.push(Fault::at("metadata.name", message));
         }
-        match decoded {
-            Ok(resource) => report.resources.push((origin.clone(), resource)),
-            Err(wrong) => faults.extend(wrong),
-        }
+        report.resources.extend(decoded.resource.map(|resource| (origin.clone(), resource)));
+        faults.extend(decoded.faults);
         report.findings.extend(faults.into_iter().map(|fault| Finding { origin: origin.clone(), fault }));
     }
 
     let channels = report.channels();
     let mut findings = vec![];
-    for (origin, resource) in &report.resources {
+    // A response that a CEL rule refuses is told one reason, not the same one twice.
+    let refused = |origin: &Origin| report.findings.iter().any(|finding| finding.origin == *origin);
+    let judged =
+        |(origin, resource): &&(Origin, Resource)| !(matches!(resource, Resource::Response(_)) && refused(origin));
+    for (origin, resource) in report.resources.iter().filter(judged) {
         let judged = judge(resource, &channels);
         findings.extend(judged.wrong.into_iter().map(|fault| Finding { origin: origin.clone(), fault }));
         report.open.extend(judged.open.into_iter().map(|fault| Finding { origin: origin.clone(), fault }));
@@ -115,13 +118,17 @@ fn judge(resource: &Resource, channels: &[NotificationChannel]) -> Judgement {
     }
 }
 
+/// Reasons of refusals that repeat what a CEL rule has said.
+const SAID_BY_CEL: [&str; 2] = ["InvalidRule", "InvalidTier"];
+
 fn judge_rule(object: &AlertRule) -> Judgement {
     let fault = |refusal: rule::Refusal| {
         let column = refusal.column.map(|column| format!("column {column}: ")).unwrap_or_default();
         let path = format!("spec.rules[{}].{}", refusal.index, refusal.field);
         Fault::at(&path, format!("{column}{} ({}, {})", refusal.message, refusal.name, refusal.reason))
     };
-    Judgement { wrong: rule::render(object).1.into_iter().map(fault).collect(), open: vec![] }
+    let refusals = rule::render(object).1.into_iter().filter(|refusal| !SAID_BY_CEL.contains(&refusal.reason));
+    Judgement { wrong: refusals.map(fault).collect(), open: vec![] }
 }
 
 fn judge_stack(object: &MonitoringStack, channels: &[NotificationChannel]) -> Judgement {

@@ -5,12 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub mod cel;
 pub mod check;
 pub mod crds;
 pub mod documents;
 pub mod render;
 pub mod resource;
 pub mod schema;
+
+use crate::stack;
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
 pub fn crds(directory: Option<&Path>) -> ExitCode {
@@ -34,9 +37,9 @@ pub fn check(files: &[PathBuf]) -> ExitCode {
     let report = check::check(&documents);
     let printed = print(&lines(&report.findings));
     eprint!("{}", open(&report));
-    let (checked, others) = (documents.len() - report.passed_over, report.passed_over);
-    let found = report.findings.len();
-    eprintln!("evenkeel: {checked} documents checked, {found} faults ({others} documents of other kinds passed over)");
+    let checked = count(documents.len() - report.passed_over, "document");
+    let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
+    eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
     if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
@@ -54,9 +57,9 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         match render::render(origin, resource, &channels) {
             Ok(documents) => rendered.extend(documents),
             // `check` has said so already.
-            Err(render::RenderError::Stack { source: crate::stack::render::RenderError::Refused(_), .. }) => {}
+            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}
             Err(error) => {
-                eprintln!("evenkeel: {error}");
+                eprintln!("evenkeel: {origin}: {error}");
                 failed = true;
             }
         }
@@ -71,6 +74,10 @@ fn lines(findings: &[check::Finding]) -> String {
 
 fn open(report: &check::Report) -> String {
     report.open.iter().map(|finding| format!("not checked: {finding}\n")).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A reader that went away (`| head`) is no error.

@@ -14,10 +14,10 @@ use crate::{rule, stack};
 /// An object cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    #[error("{origin}: {source}")]
-    Stack { origin: Origin, source: stack::render::RenderError },
-    #[error("{origin}: cannot write {what} as YAML: {source}")]
-    Yaml { origin: Origin, what: String, source: serde_saphyr::ser::Error },
+    #[error(transparent)]
+    Stack(#[from] stack::render::RenderError),
+    #[error("cannot write {what} as YAML: {source}")]
+    Yaml { what: String, source: serde_saphyr::ser::Error },
 }
 
 /// What becomes of one resource, as a YAML document with a comment that names it.
@@ -38,11 +38,7 @@ pub fn render(
         Resource::Rule(object) => {
             Ok(vec![Rendered { title: format!("rules of {origin}"), yaml: rule::render(object).0 }])
         }
-        Resource::Stack(object) => {
-            let manifests = stack::render(object, channels)
-                .map_err(|source| RenderError::Stack { origin: origin.clone(), source })?;
-            objects(origin, manifests)
-        }
+        Resource::Stack(object) => objects(origin, stack::render(object, channels)?),
         Resource::Channel(_) | Resource::Response(_) | Resource::Run(_) => Ok(vec![]),
     }
 }
@@ -88,11 +84,7 @@ where
             None => format!("{} {name}", K::kind(&())),
         };
         let title = format!("{what} of {origin}");
-        let yaml = serde_saphyr::to_string(&object).map_err(|source| RenderError::Yaml {
-            origin: origin.clone(),
-            what,
-            source,
-        })?;
+        let yaml = serde_saphyr::to_string(&object).map_err(|source| RenderError::Yaml { what, source })?;
         rendered.push(Rendered { title, yaml });
     }
     Ok(())

@@ -50,7 +50,7 @@ pub enum StepState {
     Done,
     /// Did not apply.
     Skipped,
-    /// The facts speak against it.
+    /// The facts speak against it, or the API server refused it. Nothing was touched.
     Refused,
     /// Tried without success.
     Failed,

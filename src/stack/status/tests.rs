@@ -62,7 +62,9 @@ impl World {
             }))
             .unwrap();
             let component = Component::of(set).unwrap();
-            pods.extend((0..replicas).map(|n| pod(&format!("{}-{n}", set.metadata.name.as_deref().unwrap()), component)));
+            pods.extend(
+                (0..replicas).map(|n| pod(&format!("{}-{n}", set.metadata.name.as_deref().unwrap()), component)),
+            );
         }
         let applied = Manifests {
             stateful_sets,
@@ -123,10 +125,7 @@ fn both() -> World {
 #[test]
 fn a_stack_of_which_all_runs_is_ready_and_says_what_runs_where() {
     let (status, outcome) = both().status();
-    assert_eq!(
-        outcome,
-        Outcome::Ready { reason: "AllReady", message: "prometheus 4/4, alertmanager 3/3".into() }
-    );
+    assert_eq!(outcome, Outcome::Ready { reason: "AllReady", message: "prometheus 4/4, alertmanager 3/3".into() });
     assert_eq!(status.observed_generation, Some(4));
     assert_eq!(status.targets, Some(TargetCounts { up: 7, down: 1 }));
     assert_eq!(

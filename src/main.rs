@@ -37,13 +37,13 @@ enum Command {
     /// Check resources without a cluster: what the operator would refuse, with the reason. Exit code 1 if anything.
     Check {
         /// Files or directories with YAML; `-` is standard input.
-        #[arg(short = 'f', long = "filename", required = true)]
+        #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
         files: Vec<PathBuf>,
     },
     /// Print what the operator would apply, without a cluster.
     Render {
         /// Files or directories with YAML; `-` is standard input.
-        #[arg(short = 'f', long = "filename", required = true)]
+        #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
         files: Vec<PathBuf>,
     },
 }

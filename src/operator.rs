@@ -7,16 +7,22 @@ use std::time::Duration;
 use axum::Router;
 use kube::{Client, Config};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::context::{Context, Settings};
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
 use crate::response::intake::Intake;
-use crate::response::{receive, stores};
+use crate::response::stores::Stores;
+use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
+use crate::stack::observed::StackObservations;
+use crate::{notify, rule, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
+/// Time to end what is under way after the signal to stop; the chart's grace period is longer.
+const LAST_ORDERS: Duration = Duration::from_secs(15);
 
 /// Arguments of `evenkeel run`; the chart sets them by environment.
 #[derive(clap::Args, Clone, Debug)]
@@ -106,7 +112,7 @@ async fn run(options: Options) -> Result<(), OperatorError> {
         listen(options.health_address, health, stopping.clone()),
         listen(options.alerts_address, alerts, stopping.clone()),
         caches,
-        lead(context.clone(), elector, stopping.clone()),
+        lead(context.clone(), stores.clone(), intake, elector, stopping.clone()),
     )?;
     Ok(())
 }
@@ -120,6 +126,8 @@ async fn listen(address: SocketAddr, router: Router, stopping: watch::Receiver<b
 /// Waits for the lease, and works for as long as it is held. A replica that loses it ends its process.
 async fn lead(
     context: Arc<Context>,
+    stores: Arc<Stores>,
+    intake: Intake,
     mut elector: Elector,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), OperatorError> {
@@ -131,7 +139,7 @@ async fn lead(
     context.metrics.leader.set(1);
     tokio::select! {
         lost = elector.hold() => Err(OperatorError::from(lost)),
-        ended = controllers(context.clone(), stopping) => {
+        ended = controllers(context.clone(), stores, intake, stopping) => {
             elector.release().await;
             ended
         }
@@ -161,10 +169,42 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
     Ok(Context::new(client, settings, Metrics::new(), http))
 }
 
-/// Everything that only the leader does; returns when told to stop.
-async fn controllers(_context: Arc<Context>, stopping: watch::Receiver<bool>) -> Result<(), OperatorError> {
-    stopped(stopping).await;
-    Ok(())
+/// Everything that only the leader does; returns when told to stop, and when what is under way is done.
+async fn controllers(
+    context: Arc<Context>,
+    stores: Arc<Stores>,
+    intake: Intake,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), OperatorError> {
+    let memory = StackObservations::default();
+    let stop = || stopped(stopping.clone());
+    let mut tasks = JoinSet::new();
+    // The loader counts rules, the stack's status tells them.
+    let (counted, counts) = futures::channel::mpsc::unbounded();
+    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, stop()));
+    tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
+    tasks.spawn(notify::channel::controller(context.clone(), stop()));
+    tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = &ended {
+                tracing::error!(%error, "a controller failed");
+            }
+            if ended.is_err() || !*stopping.borrow() {
+                return Err(OperatorError::Ended("a controller"));
+            }
+        }
+        Ok(())
+    };
+    let late = async {
+        stopped(stopping.clone()).await;
+        tokio::time::sleep(LAST_ORDERS).await;
+        tracing::warn!("stopping although something is still under way");
+    };
+    tokio::select! {
+        ended = all => ended,
+        () = late => Ok(()),
+    }
 }
 
 /// Resolves once the process was told to stop.

@@ -208,7 +208,7 @@ impl StepAction<'_> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("string(self.to).matches('^(lastHealthy|previous|[1-9][0-9]{0,8})$')")
+    validation = Rule::new("type(self.to) == int ? self.to > 0 : self.to == 'lastHealthy' || self.to == 'previous'")
         .message("to is lastHealthy, previous or the number of a revision")
 )]
 pub struct Rollback {

@@ -38,6 +38,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ResponseRun::crd(),
         NotificationChannel::crd(),
     ];
-    crds.iter_mut().for_each(common::default_status);
+    for crd in &mut crds {
+        common::default_status(crd);
+        common::unwrap_descriptions(crd);
+    }
     crds
 }

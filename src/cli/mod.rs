@@ -5,11 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub mod cel;
 pub mod check;
 pub mod crds;
 pub mod documents;
+pub mod render;
 pub mod resource;
 pub mod schema;
+
+use crate::stack;
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
 pub fn crds(directory: Option<&Path>) -> ExitCode {
@@ -23,24 +27,57 @@ pub fn crds(directory: Option<&Path>) -> ExitCode {
     }
 }
 
-/// `evenkeel check`: one line for each thing that is wrong, on standard output; the count on standard error.
+/// `evenkeel check`: one line for each thing that is wrong, on standard output; the count, and what these files alone
+/// cannot tell, on standard error.
 pub fn check(files: &[PathBuf]) -> ExitCode {
     let documents = match documents::read(files) {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
     };
     let report = check::check(&documents);
-    let lines: String = report.findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let printed = print(&lines);
-    let (checked, others) = (documents.len() - report.passed_over, report.passed_over);
-    let found = report.findings.len();
-    eprintln!("evenkeel: {checked} documents checked, {found} faults ({others} documents of other kinds passed over)");
+    let printed = print(&lines(&report.findings));
+    eprint!("{}", open(&report));
+    let checked = count(documents.len() - report.passed_over, "document");
+    let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
+    eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
     if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
-/// `evenkeel render`.
-pub fn render(_files: &[PathBuf]) -> ExitCode {
-    ExitCode::FAILURE
+/// `evenkeel render`: YAML on standard output; on standard error what `evenkeel check` would say.
+pub fn render(files: &[PathBuf]) -> ExitCode {
+    let documents = match documents::read(files) {
+        Ok(documents) => documents,
+        Err(error) => return fail(&error),
+    };
+    let report = check::check(&documents);
+    let channels = report.channels();
+    let (mut rendered, mut failed) = (vec![], !report.findings.is_empty());
+    eprint!("{}{}", lines(&report.findings), open(&report));
+    for (origin, resource) in &report.resources {
+        match render::render(origin, resource, &channels) {
+            Ok(documents) => rendered.extend(documents),
+            // `check` has said so already.
+            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}
+            Err(error) => {
+                eprintln!("evenkeel: {origin}: {error}");
+                failed = true;
+            }
+        }
+    }
+    let printed = print(&render::stream(&rendered));
+    if failed { ExitCode::FAILURE } else { printed }
+}
+
+fn lines(findings: &[check::Finding]) -> String {
+    findings.iter().map(|finding| format!("{finding}\n")).collect()
+}
+
+fn open(report: &check::Report) -> String {
+    report.open.iter().map(|finding| format!("not checked: {finding}\n")).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A reader that went away (`| head`) is no error.

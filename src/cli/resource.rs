@@ -1,9 +1,11 @@
 //! Documents of Evenkeel's kinds, decoded strictly.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::cel::Rules;
 use super::documents::Document;
 use super::schema::{self, Fault};
 use crate::api::{self, AlertResponse, AlertRule, GROUP, MonitoringStack, NotificationChannel, ResponseRun};
@@ -18,53 +20,85 @@ pub enum Resource {
     Channel(Box<NotificationChannel>),
 }
 
-/// `None` for objects of other groups, which are nobody's business here.
-pub fn decode(document: &Document) -> Option<Result<Resource, Vec<Fault>>> {
-    let value = &document.value;
-    let (api_version, kind) = (value["apiVersion"].as_str().unwrap_or_default(), document.origin.kind.as_str());
-    let crds = api::crds();
-    let crd = crds.iter().find(|crd| crd.spec.names.kind == kind);
-    let ours = api_version.split('/').next() == Some(GROUP);
-    let crd = match crd {
-        Some(crd) if ours => crd,
-        Some(_) if api_version.is_empty() => return Some(fault("apiVersion", "is required".into())),
-        None if ours => {
-            let known = crds.iter().map(|crd| crd.spec.names.kind.as_str());
-            let hint = match schema::nearest(known.clone(), kind) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
-            };
-            return Some(fault("kind", format!("{GROUP} has no kind {kind}: {hint}")));
+/// What became of a document of Evenkeel's group.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Absent where the shape is wrong.
+    pub resource: Option<Resource>,
+    pub faults: Vec<Fault>,
+}
+
+impl Decoded {
+    fn wrong(path: &str, message: String) -> Self {
+        Self { resource: None, faults: vec![Fault::at(path, message)] }
+    }
+}
+
+/// Reads documents by the schemas of this build.
+pub struct Decoder {
+    crds: Vec<CustomResourceDefinition>,
+    rules: Rules,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { crds: api::crds(), rules: Rules::default() }
+    }
+}
+
+impl Decoder {
+    /// `None` for objects of other groups, which are nobody's business here.
+    pub fn decode(&mut self, document: &Document) -> Option<Decoded> {
+        let value = &document.value;
+        let (api_version, kind) = (value["apiVersion"].as_str().unwrap_or_default(), document.origin.kind.as_str());
+        let crd = self.crds.iter().find(|crd| crd.spec.names.kind == kind);
+        let ours = api_version.split('/').next() == Some(GROUP);
+        let crd = match crd {
+            Some(crd) if ours => crd,
+            Some(_) if api_version.is_empty() => return Some(Decoded::wrong("apiVersion", "is required".into())),
+            None if ours => {
+                let known = self.crds.iter().map(|crd| crd.spec.names.kind.as_str());
+                let hint = match schema::nearest(known.clone(), kind) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+                };
+                return Some(Decoded::wrong("kind", format!("{GROUP} has no kind {kind}: {hint}")));
+            }
+            _ => return None,
+        };
+        let versions: Vec<_> = crd.spec.versions.iter().map(|version| format!("{GROUP}/{}", version.name)).collect();
+        if !versions.iter().any(|version| version == api_version) {
+            let message = format!("{api_version} is not served: write {}", versions.join(" or "));
+            return Some(Decoded::wrong("apiVersion", message));
         }
-        _ => return None,
-    };
-    let versions: Vec<_> = crd.spec.versions.iter().map(|version| format!("{GROUP}/{}", version.name)).collect();
-    if !versions.iter().any(|version| version == api_version) {
-        return Some(fault("apiVersion", format!("{api_version} is not served: write {}", versions.join(" or "))));
+        let mut faults = metadata(&value["metadata"]);
+        let spec = schema::of(crd).and_then(|schema| schema.properties.as_ref()?.get("spec"));
+        faults.extend(schema::faults(spec, value));
+        if !faults.is_empty() {
+            return Some(Decoded { resource: None, faults });
+        }
+        if let Some(schema) = spec {
+            faults = self.rules.faults(schema, &value["spec"], "spec");
+        }
+        let resource = match kind {
+            "MonitoringStack" => typed(value, Resource::Stack),
+            "AlertRule" => typed(value, Resource::Rule),
+            "AlertResponse" => typed(value, Resource::Response),
+            "ResponseRun" => typed(value, Resource::Run),
+            "NotificationChannel" => typed(value, Resource::Channel),
+            other => Err(Fault::at("kind", format!("{other} cannot be checked by this build"))),
+        };
+        Some(match resource {
+            Ok(resource) => Decoded { resource: Some(resource), faults },
+            Err(fault) => Decoded { resource: None, faults: vec![fault] },
+        })
     }
-    let mut faults = metadata(&value["metadata"]);
-    faults.extend(schema::of(crd).map(|schema| schema::faults(schema, value)).unwrap_or_default());
-    if !faults.is_empty() {
-        return Some(Err(faults));
-    }
-    Some(match kind {
-        "MonitoringStack" => typed(value, Resource::Stack),
-        "AlertRule" => typed(value, Resource::Rule),
-        "AlertResponse" => typed(value, Resource::Response),
-        "ResponseRun" => typed(value, Resource::Run),
-        "NotificationChannel" => typed(value, Resource::Channel),
-        other => fault("kind", format!("{other} cannot be checked by this build")),
-    })
 }
 
-fn fault(path: &str, message: String) -> Result<Resource, Vec<Fault>> {
-    Err(vec![Fault { path: path.to_owned(), message }])
-}
-
-fn typed<K: DeserializeOwned>(value: &Value, wrap: fn(Box<K>) -> Resource) -> Result<Resource, Vec<Fault>> {
+fn typed<K: DeserializeOwned>(value: &Value, wrap: fn(Box<K>) -> Resource) -> Result<Resource, Fault> {
     match serde_json::from_value(value.clone()) {
         Ok(object) => Ok(wrap(Box::new(object))),
-        Err(error) => fault("spec", error.to_string()),
+        Err(error) => Err(Fault::at("spec", error.to_string())),
     }
 }
 
@@ -85,7 +119,7 @@ const READ_ONLY: [&str; 8] = [
 
 fn metadata(value: &Value) -> Vec<Fault> {
     let mut faults = vec![];
-    let mut push = |path: &str, message: String| faults.push(Fault { path: path.to_owned(), message });
+    let mut push = |path: &str, message: String| faults.push(Fault::at(path, message));
     for field in value.as_object().into_iter().flat_map(|fields| fields.keys()) {
         if !METADATA.contains(&field.as_str()) && !READ_ONLY.contains(&field.as_str()) {
             push(&format!("metadata.{field}"), schema::unknown(METADATA.into_iter(), field));
@@ -122,10 +156,7 @@ mod tests {
 
     fn said(yaml: &str) -> Option<Vec<String>> {
         let document = parse("f.yaml", yaml).unwrap().remove(0);
-        match decode(&document)? {
-            Ok(_) => Some(vec![]),
-            Err(faults) => Some(faults.into_iter().map(|f| format!("{}: {}", f.path, f.message)).collect()),
-        }
+        Some(Decoder::default().decode(&document)?.faults.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the API server would say of an object's shape: the CRD's own schema, applied offline. An unknown field is an
-//! error here (`kubectl apply` drops or warns). Rules in CEL are not evaluated.
+//! error here (`kubectl apply` drops or warns). Rules in CEL are `cel`'s business.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -11,8 +12,30 @@ use serde_json::Value;
 /// One thing that is wrong, and where: `spec.rules[1].expr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// Empty where the message itself names the fields.
     pub path: String,
     pub message: String,
+}
+
+impl Fault {
+    /// A fault of one field.
+    pub fn at(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), message }
+    }
+
+    /// A fault whose message names the fields.
+    pub fn whole(message: String) -> Self {
+        Self { path: String::new(), message }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// The schema of the version that is stored.
@@ -21,15 +44,15 @@ pub fn of(crd: &CustomResourceDefinition) -> Option<&JSONSchemaProps> {
     version.schema.as_ref()?.open_api_v3_schema.as_ref()
 }
 
-/// Everything in `object` that `schema` does not allow. `apiVersion`, `kind`, `metadata` and `status` are not looked at.
-pub fn faults(schema: &JSONSchemaProps, object: &Value) -> Vec<Fault> {
+/// Everything in `object` that does not fit, given the schema of `spec`. `apiVersion`, `kind`, `metadata` and `status`
+/// are not looked at.
+pub fn faults(spec: Option<&JSONSchemaProps>, object: &Value) -> Vec<Fault> {
     let mut faults = vec![];
     let Some(fields) = object.as_object() else { return faults };
     let known = ["apiVersion", "kind", "metadata", "spec", "status"];
     for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
         push(&mut faults, name, unknown(known.into_iter(), name));
     }
-    let spec = schema.properties.as_ref().and_then(|properties| properties.get("spec"));
     match (spec, fields.get("spec")) {
         (Some(schema), Some(spec)) => walk(schema, spec, "spec", &mut faults),
         (Some(_), None) => push(&mut faults, "spec", "is required".into()),
@@ -39,7 +62,7 @@ pub fn faults(schema: &JSONSchemaProps, object: &Value) -> Vec<Fault> {
 }
 
 fn push(faults: &mut Vec<Fault>, path: &str, message: String) {
-    faults.push(Fault { path: path.to_owned(), message });
+    faults.push(Fault::at(path, message));
 }
 
 fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<Fault>) {
@@ -231,7 +254,7 @@ mod tests {
     }
 
     fn said(object: Value) -> Vec<String> {
-        faults(&schema(), &object).into_iter().map(|f| format!("{}: {}", f.path, f.message)).collect()
+        faults(schema().properties.as_ref().unwrap().get("spec"), &object).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -134,6 +134,20 @@ where
     Ok(true)
 }
 
+/// Writes `new` only if nobody changed the object since `object` was read, and returns it as it is now. A conflict (409)
+/// is for the caller to solve: by reading again and deciding again.
+pub async fn patch_unchanged<K, S>(client: &Client, controller: &str, object: &K, new: &S) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    S: Serialize,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let mut body = json_status::<K, S>(&namespace, &name, object.uid(), new);
+    body["metadata"]["resourceVersion"] = object.resource_version().unwrap_or_default().into();
+    let manager = PatchParams::apply(&format!("{FIELD_MANAGER}-{controller}")).force();
+    Api::<K>::namespaced(client.clone(), &namespace).patch_status(&name, &manager, &Patch::Apply(&body)).await
+}
+
 /// The UID makes the write fail, rather than create or hit a namesake, when the object was deleted meanwhile.
 fn json_status<K: Resource<DynamicType = ()>, S: Serialize>(
     namespace: &str,

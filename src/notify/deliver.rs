@@ -74,13 +74,13 @@ pub enum DeliveryError {
     #[error("the channel names none of slack, pagerduty, webhook and email")]
     Empty,
     #[error("no answer: {0}")]
-    Http(reqwest::Error),
+    Http(#[source] reqwest::Error),
     #[error("answered {status}")]
     Status { status: u16 },
     #[error("{field} {value:?} is not usable: {problem}")]
     Email { field: &'static str, value: String, problem: String },
     #[error("the mail server did not take it: {0}")]
-    Smtp(lettre::transport::smtp::Error),
+    Smtp(#[source] lettre::transport::smtp::Error),
 }
 
 impl DeliveryError {

@@ -37,7 +37,7 @@ const ORDER: [(&str, Guard); 10] = [
     // Asked before the turn: a run whose alert is over need not wait for another run.
     ("AlertFiring", alert_firing),
     // Before the limits, since the run that is waited for counts in them.
-    ("Turn", turn),
+    (TURN, turn),
     // What another run did to this target lately.
     ("Cooldown", cooldown),
     // What was tried for this alert.
@@ -163,23 +163,33 @@ fn rank(run: &ResponseRun) -> (Option<Timestamp>, String) {
     (run.creation_timestamp().map(|t| t.0), run.name_any())
 }
 
-fn on_same_target<'a>(run: &'a ResponseRun, facts: &'a Facts) -> impl Iterator<Item = &'a ResponseRun> {
-    let same = |other: &&ResponseRun| {
-        other.uid() != run.uid()
-            && other.spec.target.kind == run.spec.target.kind
-            && other.spec.target.name == run.spec.target.name
-            && other.spec.mode == Mode::Act
-    };
-    facts.others.iter().filter(same)
+fn has_same_target(run: &ResponseRun, other: &ResponseRun) -> bool {
+    other.uid() != run.uid()
+        && other.namespace() == run.namespace()
+        && other.spec.target.kind == run.spec.target.kind
+        && other.spec.target.name == run.spec.target.name
+        && other.spec.mode == Mode::Act
 }
 
+fn on_same_target<'a>(run: &'a ResponseRun, facts: &'a Facts) -> impl Iterator<Item = &'a ResponseRun> {
+    facts.others.iter().filter(|other| has_same_target(run, other))
+}
+
+/// Whether `run` has to wait for `other`.
+pub fn is_ahead(run: &ResponseRun, other: &ResponseRun) -> bool {
+    has_same_target(run, other)
+        && match other.phase() {
+            Phase::Running | Phase::Verifying => true,
+            Phase::Pending => rank(other) < rank(run),
+            Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Observed => false,
+        }
+}
+
+/// Name of the guard that makes runs of one target wait for each other.
+pub const TURN: &str = "Turn";
+
 fn turn(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
-    let ahead = on_same_target(run, facts).find(|other| match other.phase() {
-        Phase::Running | Phase::Verifying => true,
-        Phase::Pending => rank(other) < rank(run),
-        Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Observed => false,
-    });
-    match ahead {
+    match facts.others.iter().find(|other| is_ahead(run, other)) {
         Some(other) => {
             Answer::Wait(format!("waits for run {}, which works on {}", other.name_any(), run.spec.target.reference()))
         }

@@ -1,18 +1,66 @@
 //! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `matcher`, `payload`, `validate`, `episode`, `guard`, `run`,
-//! `verify` and what `action` decides. With a client: all else.
+//! `verify`, `retention`, `news` and what `action` decides. With a client: all else.
+//!
+//! Every replica: `stores` (caches), `receive` and `intake` (alerts become runs). The leader: `controller` (runs are
+//! carried out), `responses` (AlertResponses are judged), `poller` (what no webhook tells).
 
+pub mod access;
+pub mod act;
 pub mod action;
 pub mod actor;
+pub mod alertmanagers;
+pub mod controller;
 pub mod credentials;
 pub mod episode;
 pub mod facts;
+pub mod gather;
 pub mod guard;
 pub mod intake;
 pub mod matcher;
 pub mod news;
 pub mod payload;
+pub mod poller;
 pub mod receive;
+pub mod responses;
+pub mod retention;
 pub mod run;
 pub mod stores;
 pub mod validate;
 pub mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::context::Context;
+
+/// What the leader does for responses, until told to stop.
+pub async fn lead(
+    context: Arc<Context>,
+    stores: Arc<stores::Stores>,
+    intake: intake::Intake,
+    stop: watch::Receiver<bool>,
+) {
+    tokio::join!(
+        controller::runs(context.clone(), stores.clone(), stop.clone()),
+        responses::responses(context.clone(), stores.clone(), stop.clone()),
+        poller::poll(context.clone(), stores, intake, stop.clone()),
+        webhook_secret(&context, stop),
+    );
+}
+
+/// Tries until the Secret of `/webhook/alert` is there.
+async fn webhook_secret(context: &Context, stop: watch::Receiver<bool>) {
+    let made = async {
+        while let Err(error) = credentials::ensure_webhook_secret(context).await {
+            let name = &context.settings.webhook_secret;
+            tracing::warn!(%error, name, "cannot make the Secret of /webhook/alert");
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    };
+    tokio::select! {
+        () = made => {}
+        () = controller::stopped(stop) => {}
+    }
+}

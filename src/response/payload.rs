@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn what_a_run_keeps_is_bounded() {
-        let mut alert = Alert::default();
-        alert.annotations = (0..100).map(|n| (format!("{n:03}"), "ä".repeat(2000))).collect();
+        let annotations = (0..100).map(|n| (format!("{n:03}"), "ä".repeat(2000))).collect();
+        let alert = Alert { annotations, ..Alert::default() };
         let record = alert.record("webhook", Timestamp::UNIX_EPOCH);
         assert_eq!(record.annotations.len(), MAX_ENTRIES);
         assert!(record.annotations.values().all(|v| v.len() <= MAX_VALUE + 3));

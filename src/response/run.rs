@@ -47,6 +47,14 @@ pub enum Failure {
     Refused(String),
 }
 
+/// Why a message was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    pub why: String,
+    /// Trying again would not help.
+    pub is_final: bool,
+}
+
 /// The next thing to do.
 pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
     let mut status = run.status.clone().unwrap_or_default();
@@ -112,7 +120,8 @@ fn observe(
     let first = status.steps.first().map(|s| s.message.clone()).unwrap_or_default();
     let message = match guards {
         Answer::Pass(_) => format!("mode Observe: {first}"),
-        Answer::Wait(why) | Answer::Skip(why) => format!("mode Observe: would not act: {why}"),
+        Answer::Wait(why) => format!("mode Observe: {first}, but not at once: {why}"),
+        Answer::Skip(why) => format!("mode Observe: would not act: {why}"),
     };
     close(run, status, Phase::Observed, None, message, now)
 }
@@ -279,7 +288,8 @@ pub fn after_change(
             finish(&mut status, number, StepState::Done, String::new(), now);
         }
         Err(Failure::Conflict) => return None,
-        Err(Failure::Refused(words)) => finish(&mut status, number, StepState::Failed, words, now),
+        // Nothing was touched: unlike a failed one, a refused step does not count as an act.
+        Err(Failure::Refused(words)) => finish(&mut status, number, StepState::Refused, words, now),
     }
     Some(dressed(run, status, now))
 }
@@ -289,7 +299,7 @@ pub fn after_delivery(
     run: &ResponseRun,
     number: usize,
     channel: &str,
-    result: Result<(), String>,
+    result: Result<(), Undelivered>,
     now: Timestamp,
 ) -> Option<ResponseRunStatus> {
     let mut status = run.status.clone().unwrap_or_default();
@@ -301,7 +311,11 @@ pub fn after_delivery(
     let delivery = &mut deliveries[at];
     delivery.tries += 1;
     delivery.delivered = result.is_ok();
-    delivery.message = result.err().unwrap_or_default();
+    (delivery.tries, delivery.message) = match result {
+        Ok(()) => (delivery.tries, String::new()),
+        Err(failed) if failed.is_final => (action::notify::MAX_TRIES, failed.why),
+        Err(failed) => (delivery.tries, failed.why),
+    };
     Some(dressed(run, status, now))
 }
 

@@ -1,10 +1,11 @@
 //! What every replica keeps in memory to take alerts: AlertResponses, runs, and the credentials of the senders.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, Resource};
 use kube::runtime::reflector::store::Writer;
@@ -12,10 +13,20 @@ use kube::runtime::reflector::{Store, store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
+use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
+use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, ResponseRun};
 use crate::context::Context;
+
+/// Changes that the leader may be behind; beyond that it looks at everything again.
+const MAX_BEHIND: usize = 1024;
+
+/// Label: name of the stack.
+const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// An object that cannot be decoded must not stall the watch of all others.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -27,6 +38,16 @@ pub struct Stores {
     tokens: Store<Secret>,
     webhook: Store<Secret>,
     ready: AtomicBool,
+    changes: broadcast::Sender<Change>,
+}
+
+/// Something in the caches is not as it was.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Whoever looks now looks for the first time, or missed something.
+    Everything,
+    Response(AlertResponse),
+    Run(Box<ResponseRun>),
 }
 
 impl Stores {
@@ -56,9 +77,47 @@ impl Stores {
         all.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| wanted(r)).cloned().collect()
     }
 
+    /// Whether there is such a run.
+    pub fn any_run(&self, wanted: impl Fn(&ResponseRun) -> bool) -> bool {
+        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).any(wanted)
+    }
+
+    /// How many runs there are in every phase.
+    pub fn count(&self) -> HashMap<Phase, i64> {
+        let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
+        for run in self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()) {
+            *counts.entry(run.phase()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// For controllers, which look objects up in them.
+    pub fn readers(&self) -> (Store<Guarded<AlertResponse>>, Store<Guarded<ResponseRun>>) {
+        (self.responses.clone(), self.runs.clone())
+    }
+
+    /// What changes from now on, after one `Everything` for what is there already.
+    pub fn changes(&self) -> impl Stream<Item = Change> + Send + use<> {
+        let receiver = self.changes.subscribe();
+        let later = stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(change) => Some((change, receiver)),
+                Err(RecvError::Lagged(_)) => Some((Change::Everything, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        stream::once(async { Change::Everything }).chain(later)
+    }
+
     /// Secrets with tokens of stacks.
     pub fn tokens(&self) -> Vec<Arc<Secret>> {
         self.tokens.state()
+    }
+
+    /// Stacks whose Alertmanager may deliver alerts: those that have a token.
+    pub fn stacks(&self) -> Vec<StackName> {
+        let stack = |secret: &Arc<Secret>| Some((secret.namespace()?, secret.labels().get(INSTANCE)?.clone()));
+        self.tokens.state().iter().filter_map(stack).collect()
     }
 
     /// The Secret of `POST /webhook/alert`.
@@ -73,16 +132,21 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let (runs, write_runs) = store();
     let (tokens, write_tokens) = store();
     let (webhook, write_webhook) = store();
-    let stores = Arc::new(Stores { responses, runs, tokens, webhook, ready: AtomicBool::new(false) });
+    let (changes, _) = broadcast::channel(MAX_BEHIND);
+    let stores = Stores { responses, runs, tokens, webhook, ready: AtomicBool::new(false), changes: changes.clone() };
+    let stores = Arc::new(stores);
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
     let named = watcher::Config::default().fields(&format!("metadata.name={}", context.settings.webhook_secret));
     let all = watcher::Config::default;
+    let response = |r: Guarded<AlertResponse>| r.0.ok().map(Change::Response);
+    let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
+    let own = Api::namespaced(client.clone(), &context.settings.namespace);
     let watches = (
-        fill(write_responses, Api::all(client.clone()), all()),
-        fill(write_runs, Api::all(client.clone()), all()),
-        fill(write_tokens, Api::all(client.clone()), labelled),
-        fill(write_webhook, Api::namespaced(client.clone(), &context.settings.namespace), named),
+        fill(write_responses, Api::all(client.clone()), all(), teller(changes.clone(), response)),
+        fill(write_runs, Api::all(client.clone()), all(), teller(changes, run)),
+        fill(write_tokens, Api::all(client.clone()), labelled, |_| {}),
+        fill(write_webhook, own, named, |_| {}),
     );
     let filled = stores.clone();
     let work = async move {
@@ -92,15 +156,30 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     (stores, work)
 }
 
-async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config)
+/// Passes changes on to whoever listens: the leader's controllers, or nobody.
+fn teller<K>(changes: broadcast::Sender<Change>, change: impl Fn(K) -> Option<Change>) -> impl Fn(watcher::Event<K>) {
+    move |event| {
+        let news = match event {
+            watcher::Event::Apply(object) | watcher::Event::Delete(object) => change(object),
+            // What came since `Init` is in the cache from here on.
+            watcher::Event::InitDone => Some(Change::Everything),
+            watcher::Event::Init | watcher::Event::InitApply(_) => None,
+        };
+        // Fails when nobody listens.
+        news.map(|news| changes.send(news).is_ok());
+    }
+}
+
+async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let events = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
     let mut events = std::pin::pin!(reflector(writer, events));
     while let Some(event) = events.next().await {
-        if let Err(error) = event {
-            tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again");
+        match event {
+            Ok(event) => tell(event),
+            Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"),
         }
     }
 }

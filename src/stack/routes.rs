@@ -11,6 +11,9 @@ use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::monitoring_stack::{AlertmanagerSpec, Inhibition, MuteInterval, Route};
 
+/// Reason of a problem: a route names a channel that is not there.
+pub const CHANNEL_NOT_FOUND: &str = "ChannelNotFound";
+
 /// What is known of the Secrets that are referred to: their keys, never their values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Secrets {
@@ -123,7 +126,7 @@ fn channel_fault(
             [] => format!("this namespace has {}", Vec::from_iter(channels.keys().cloned()).join(", ")),
             near => format!("did you mean {}?", near.join(" or ")),
         };
-        return Some(("ChannelNotFound", format!("there is no NotificationChannel {name}: {hint}")));
+        return Some((CHANNEL_NOT_FOUND, format!("there is no NotificationChannel {name}: {hint}")));
     };
     let missing = channel.spec.secret_refs().into_iter().find_map(|(field, wanted)| secrets.missing(field, wanted))?;
     Some(("ChannelSecretMissing", format!("NotificationChannel {name}: {missing}")))

@@ -1,0 +1,171 @@
+//! What became of a run.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::step::StepStatus;
+use crate::api::common::{Conditions, conditions_schema};
+
+/// What became of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseRunStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Conditions,
+    /// Where the run stands.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Whether the repair was proved; absent while that is open, and where nothing was to be proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What is known of the alert.
+    #[serde(default)]
+    pub alert_state: AlertState,
+    /// The workload, for example `Deployment/checkout`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The latest step, for example `2/4 notify`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
+    /// In one sentence: what happened, or what is waited for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The guards in the order in which they were asked, up to the one that decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardStatus>,
+    /// The steps, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStatus>,
+    /// The proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// When the guards let it pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Recorded; the guards have not let it pass yet.
+    #[default]
+    Pending,
+    /// Carrying out its steps.
+    Running,
+    /// Steps done, waiting for the proof.
+    Verifying,
+    /// Proved, or nothing to prove.
+    Succeeded,
+    /// A step failed or was refused, or the repair was not proved.
+    Failed,
+    /// A guard forbade it, or no step applied.
+    Skipped,
+    /// Mode Observe: recorded what would have been done.
+    Observed,
+}
+
+impl Phase {
+    /// All of them, in the order of a run's life.
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Verifying, Self::Succeeded, Self::Failed, Self::Skipped, Self::Observed];
+
+    /// Nothing more will happen.
+    pub fn is_closed(self) -> bool {
+        match self {
+            Self::Pending | Self::Running | Self::Verifying => false,
+            Self::Succeeded | Self::Failed | Self::Skipped | Self::Observed => true,
+        }
+    }
+
+    /// As it is written in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Verifying => "Verifying",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Skipped => "Skipped",
+            Self::Observed => "Observed",
+        }
+    }
+}
+
+/// Whether the repair was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// The alert resolved and the workload is healthy.
+    Pass,
+    /// It did not, it is not, or a step failed.
+    Fail,
+    /// Nobody can tell: no data is not a pass.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// As it is written in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "Pass",
+            Self::Fail => "Fail",
+            Self::Inconclusive => "Inconclusive",
+        }
+    }
+}
+
+/// What is known of the alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AlertState {
+    /// It fires, by the latest word of its Alertmanager.
+    Firing,
+    /// It does not fire any more.
+    Resolved,
+    /// Nothing was heard.
+    #[default]
+    Unknown,
+}
+
+/// The answer of one guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardStatus {
+    /// What was asked, CamelCase.
+    pub name: String,
+    /// Whether it lets the run pass.
+    pub passed: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// The proof of a repair.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// When it began: after the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// Until when the effect must have shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// Since when everything holds; absent while something does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_since: Option<Time>,
+    /// What is known of the alert.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alert: String,
+    /// What is known of the workload.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workload: String,
+    /// When the verdict was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}

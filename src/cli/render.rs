@@ -1,0 +1,110 @@
+//! `evenkeel render`: what the operator would apply. The same input gives the same text.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::documents::Origin;
+use super::resource::Resource;
+use crate::api::NotificationChannel;
+use crate::k8s::manifests::{Built, Manifests};
+use crate::stack::names::RECEIVER_TOKEN;
+use crate::{rule, stack};
+
+/// An object cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    #[error(transparent)]
+    Stack(#[from] stack::render::RenderError),
+    #[error("cannot write {what} as YAML: {source}")]
+    Yaml { what: String, source: serde_saphyr::ser::Error },
+}
+
+/// What becomes of one resource, as a YAML document with a comment that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    pub title: String,
+    pub yaml: String,
+}
+
+/// A rule file for an AlertRule, Kubernetes objects for a MonitoringStack. Channels appear in the configuration of the
+/// stacks that route to them; responses and runs become no objects.
+pub fn render(
+    origin: &Origin,
+    resource: &Resource,
+    channels: &[NotificationChannel],
+) -> Result<Vec<Rendered>, RenderError> {
+    match resource {
+        Resource::Rule(object) => {
+            Ok(vec![Rendered { title: format!("rules of {origin}"), yaml: rule::render(object).0 }])
+        }
+        Resource::Stack(object) => objects(origin, stack::render(object, channels)?),
+        Resource::Channel(_) | Resource::Response(_) | Resource::Run(_) => Ok(vec![]),
+    }
+}
+
+/// One stream: documents with their titles, separated by `---`.
+pub fn stream(rendered: &[Rendered]) -> String {
+    let document = |Rendered { title, yaml }: &Rendered| format!("# {title}\n{}\n", yaml.trim_end());
+    rendered.iter().map(document).collect::<Vec<_>>().join("---\n")
+}
+
+fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>, RenderError> {
+    let Manifests {
+        service_accounts,
+        role_bindings,
+        cluster_role_bindings,
+        secrets,
+        config_maps,
+        services,
+        stateful_sets,
+        pod_disruption_budgets,
+        state: _,
+    } = manifests;
+    let mut rendered = vec![];
+    all(&mut rendered, origin, service_accounts)?;
+    all(&mut rendered, origin, role_bindings)?;
+    all(&mut rendered, origin, cluster_role_bindings)?;
+    all(&mut rendered, origin, secrets.into_iter().map(readable).collect())?;
+    all(&mut rendered, origin, config_maps)?;
+    all(&mut rendered, origin, services)?;
+    all(&mut rendered, origin, stateful_sets)?;
+    all(&mut rendered, origin, pod_disruption_budgets)?;
+    Ok(rendered)
+}
+
+fn all<K>(rendered: &mut Vec<Rendered>, origin: &Origin, objects: Vec<K>) -> Result<(), RenderError>
+where
+    K: Serialize + kube::Resource<DynamicType = ()>,
+{
+    for object in objects {
+        let name = object.name_any();
+        let what = match object.namespace() {
+            Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
+            None => format!("{} {name}", K::kind(&())),
+        };
+        let title = format!("{what} of {origin}");
+        let yaml = serde_saphyr::to_string(&object).map_err(|source| RenderError::Yaml { what, source })?;
+        rendered.push(Rendered { title, yaml });
+    }
+    Ok(())
+}
+
+/// Text instead of base64, and no token: the operator makes it, and one that is printed would be no secret.
+fn readable(mut secret: Secret) -> Secret {
+    if secret.labels().contains_key(RECEIVER_TOKEN) {
+        secret.data = None;
+        return secret;
+    }
+    let data = secret.data.take().unwrap_or_default();
+    for (key, value) in data {
+        match String::from_utf8(value.0) {
+            Ok(text) => _ = secret.string_data.get_or_insert_default().insert(key, text),
+            Err(binary) => {
+                let value = k8s_openapi::ByteString(binary.into_bytes());
+                secret.data.get_or_insert_default().insert(key, value);
+            }
+        }
+    }
+    secret
+}

@@ -1,0 +1,236 @@
+//! `evenkeel check` and `evenkeel render` as a person runs them: the built binary, real files, and promtool and amtool
+//! as the judges of what is rendered.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn evenkeel(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What `check` says of a document on standard input, and its exit code.
+fn checked(yaml: &str) -> (String, i32) {
+    let output = evenkeel(&["check", "-f", "-"], yaml);
+    (text(&output.stdout), output.status.code().unwrap())
+}
+
+fn object(kind: &str, spec: &str) -> String {
+    format!("{{apiVersion: evenkeel.dev/v1alpha1, kind: {kind}, metadata: {{name: x, namespace: shop}}, spec: {spec}}}")
+}
+
+/// Runs a tool of the local cluster on a file; its absence is a failure.
+fn tool(name: &str, arguments: &[&str], content: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rendered.yaml");
+    fs::write(&file, content).unwrap();
+    let output = Command::new(name).args(arguments).arg(&file).output().unwrap_or_else(|e| {
+        panic!(
+            "cannot run {name} ({e}): put it on PATH, `make unit` does so (`e2e/cluster/cluster bin` says where it is)"
+        )
+    });
+    assert!(output.status.success(), "{name}:\n{}{}\n{content}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn every_example_is_in_order() {
+    let output = evenkeel(&["check", "-f", "examples"], "");
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("", Some(0)), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(" 0 faults"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn each_fault_names_file_document_object_field_value_and_the_way_out() {
+    for (kind, spec, said) in [
+        // The shape.
+        (
+            "AlertRule",
+            "{rules: [{alert: A, expr: up}], intervall: 15s}",
+            "spec.intervall: unknown field: did you mean interval?",
+        ),
+        ("AlertRule", "{rules: []}", "spec.rules: has 0 items, at least 1 are needed"),
+        ("MonitoringStack", "{prometheus: {replicas: 0}}", "spec.prometheus.replicas: 0 is less than 1"),
+        ("MonitoringStack", "{prometheus: {retention: 10x}}", "spec.prometheus.retention: \"10x\""),
+        // Expressions and templates.
+        (
+            "AlertRule",
+            "{rules: [{record: 'a:b', expr: up}, {alert: Down, expr: 'sum(up'}]}",
+            "spec.rules[1].expr: column 7: ",
+        ),
+        (
+            "AlertRule",
+            "{rules: [{alert: Down, expr: up == 0, annotations: {summary: '{{ $lables.job }}'}}]}",
+            "spec.rules[0].annotations.summary: column 1: ",
+        ),
+        // Routing.
+        (
+            "MonitoringStack",
+            "{alertmanager: {routes: [{channel: oncall, matchers: ['severity=critical\"']}]}}",
+            "spec.alertmanager.routes[0] (channel oncall) is left out: ",
+        ),
+        (
+            "MonitoringStack",
+            "{prometheus: {pod: {extraArgs: ['--config.file=x']}}}",
+            "spec.prometheus.pod.extraArgs has --config.file=x, a flag that Evenkeel sets itself: take it out",
+        ),
+        // Responses.
+        (
+            "AlertResponse",
+            "{match: {matchers: ['a=~\".*\"']}, target: {name: a}, steps: [{restart: {}}]}",
+            "spec.match matches every alert: give alert, or a matcher that refuses the empty value",
+        ),
+        (
+            "AlertResponse",
+            "{match: {alert: A}, target: {name: a}, steps: [{restart: {}}], verify: {within: 1m, settle: 1m}}",
+            "spec.verify.settle (1m) is not shorter than spec.verify.within (1m)",
+        ),
+    ] {
+        let channel = "{apiVersion: evenkeel.dev/v1alpha1, kind: NotificationChannel, metadata: {name: oncall, namespace: shop}, spec: {slack: {webhookUrlSecretRef: {name: a, key: b}}}}";
+        let (found, code) = checked(&format!("{channel}\n---\n{}", object(kind, spec)));
+        let expected = format!("-:2 {kind} shop/x: {said}");
+        assert!(found.starts_with(&expected) && code == 1, "{spec}\nexpected: {expected}\nfound: {found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+}
+
+#[test]
+fn every_fault_of_every_file_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "{rules: [{alert: A, expr: 'up ==', severity: info}, {alert: B, expr: up}, {alert: C, expr: '{}'}]}";
+    fs::write(folder.path().join("a.yaml"), object("AlertRule", rules)).unwrap();
+    fs::create_dir(folder.path().join("more")).unwrap();
+    fs::write(folder.path().join("more/b.yml"), object("MonitoringStack", "{prometheu: {}}")).unwrap();
+    fs::write(folder.path().join("notes.txt"), "not YAML: [").unwrap();
+    let output = evenkeel(&["check", "-f", folder.path().to_str().unwrap()], "");
+    let found = text(&output.stdout);
+    let fields: Vec<&str> = found.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(fields[..2], ["spec.rules[0].expr", "spec.rules[2].expr"], "{found}");
+    assert!(fields[2..].contains(&"spec.prometheu"), "{found}");
+}
+
+#[test]
+fn a_name_that_is_given_twice_is_a_fault() {
+    let rule = object("AlertRule", "{rules: [{alert: A, expr: up}]}");
+    let (found, code) = checked(&format!("{rule}\n---\n{rule}"));
+    assert_eq!(code, 1);
+    assert_eq!(found, "-:2 AlertRule shop/x: metadata.name: is the name of -:1 too: one would overwrite the other\n");
+}
+
+#[test]
+fn a_channel_that_no_file_holds_is_a_fault_only_where_channels_are_given() {
+    let stack = object("MonitoringStack", "{alertmanager: {routes: [{channel: oncal}]}}");
+    let response =
+        object("AlertResponse", "{match: {alert: A}, target: {name: a}, steps: [{notify: {channels: [oncal]}}]}")
+            .replace("name: x,", "name: other,");
+    let output = evenkeel(&["check", "-f", "-"], &format!("{stack}\n---\n{response}"));
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("", Some(0)));
+    assert_eq!(text(&output.stderr).matches("not checked: ").count(), 2, "{}", text(&output.stderr));
+
+    let channel = object("NotificationChannel", "{slack: {webhookUrlSecretRef: {name: a, key: b}}}");
+    let channel = channel.replace("name: x,", "name: oncall,");
+    let (found, code) = checked(&format!("{stack}\n---\n{response}\n---\n{channel}"));
+    assert_eq!((found.matches("did you mean oncall?").count(), code), (2, 1), "{found}");
+}
+
+#[test]
+fn what_cannot_be_read_is_said_and_fails() {
+    for (arguments, input, said) in [
+        (["check", "-f", "/nowhere/at-all.yaml"], "", "/nowhere/at-all.yaml: "),
+        (["check", "-f", "-"], "a: [", "-: not YAML: "),
+        (["render", "-f", "-"], "a: [", "-: not YAML: "),
+    ] {
+        let output = evenkeel(&arguments, input);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+/// The documents of `render`, by the title above each.
+fn rendered(arguments: &[&str], input: &str) -> Vec<(String, String)> {
+    let output = evenkeel(arguments, input);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let stream = text(&output.stdout);
+    let documents = stream.split("\n---\n").map(|document| {
+        let (title, yaml) = document.split_once('\n').unwrap();
+        (title.strip_prefix("# ").unwrap().to_owned(), yaml.to_owned())
+    });
+    documents.collect()
+}
+
+#[test]
+fn rendered_rule_files_are_accepted_by_promtool() {
+    let documents = rendered(&["render", "-f", "examples"], "");
+    let rules: Vec<_> = documents.iter().filter(|(title, _)| title.starts_with("rules of ")).collect();
+    assert!(rules.len() >= 2, "{documents:?}");
+    for (_, yaml) in rules {
+        tool("promtool", &["check", "rules", "--lint-fatal"], yaml);
+    }
+}
+
+#[test]
+fn rendered_configurations_are_accepted_by_promtool_and_amtool() {
+    let documents = rendered(&["render", "-f", "examples/production"], "");
+    let config = |kind: &str, field: &str, key: &str| -> String {
+        let found = documents.iter().find_map(|(_, yaml)| {
+            let object: Value = serde_saphyr::from_str(yaml).unwrap();
+            if object["kind"] == kind { Some(object[field][key].as_str()?.to_owned()) } else { None }
+        });
+        found.unwrap_or_else(|| panic!("no {kind} with {key}"))
+    };
+    tool("promtool", &["check", "config", "--syntax-only"], &config("ConfigMap", "data", "prometheus.yml"));
+    let alertmanager = config("Secret", "stringData", "alertmanager.yml");
+    tool("amtool", &["check-config"], &alertmanager);
+    assert!(alertmanager.contains("oncall"), "{alertmanager}");
+}
+
+#[test]
+fn the_same_files_render_to_the_same_text() {
+    let arguments = ["render", "-f", "examples", "-f", "tests/snapshots/stack/full/input.yaml"];
+    assert_eq!(evenkeel(&arguments, "").stdout, evenkeel(&arguments, "").stdout);
+}
+
+#[test]
+fn a_token_is_never_rendered() {
+    let stack = object("MonitoringStack", "{alertmanager: {}}");
+    let documents = rendered(&["render", "-f", "-"], &stack);
+    let (_, token) = documents.iter().find(|(title, _)| title.starts_with("Secret shop/x-receiver-token ")).unwrap();
+    let token: Value = serde_saphyr::from_str(token).unwrap();
+    assert_eq!((&token["data"], &token["stringData"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn what_is_wrong_is_left_out_and_said_beside_the_rest() {
+    let rules = object("AlertRule", "{rules: [{alert: Good, expr: up}, {alert: Bad, expr: 'up ==' }]}");
+    let output = evenkeel(&["render", "-f", "-"], &rules);
+    let (yaml, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(yaml.contains("Good") && !yaml.contains("Bad"), "{yaml}");
+    assert!(said.contains("spec.rules[1].expr: "), "{said}");
+    tool("promtool", &["check", "rules", "--lint=none"], &yaml);
+}
+
+#[test]
+fn the_definitions_can_be_written_to_a_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = evenkeel(&["crds", "--directory", folder.path().to_str().unwrap()], "");
+    assert!(output.status.success());
+    let count = fs::read_dir(folder.path()).unwrap().count();
+    let kept = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")).unwrap().count();
+    assert_eq!(count, kept);
+}

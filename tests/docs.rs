@@ -1,5 +1,6 @@
 //! What the documentation shows is true: its YAML passes `evenkeel check`, its links and make targets exist.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ fn every_link_in_the_documentation_leads_somewhere() {
 fn every_make_target_in_the_documentation_exists() {
     let makefile = fs::read_to_string("Makefile").unwrap();
     // In code or at the start of a line: not "make sure" in a sentence.
-    let command = regex::Regex::new("(?m)(?:^|`)make ([a-z-]+)").unwrap();
+    let command = regex::Regex::new("(?m)(?:^|`)make ([a-z0-9-]+)").unwrap();
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for target in command.captures_iter(&text).map(|found| found[1].to_owned()) {
@@ -104,4 +105,16 @@ fn make_help_lists_every_target_that_is_for_people() {
     for target in ["demo", "test", "unit", "e2e", "bench", "generate", "fmt", "lint", "cluster", "cluster-down"] {
         assert!(help.contains(&format!("make {target} ")), "{target} is not in:\n{help}");
     }
+}
+
+#[test]
+fn the_documented_metrics_are_those_that_are_registered() {
+    let page = fs::read_to_string("docs/operations.md").unwrap();
+    let source = fs::read_to_string("src/metrics/mod.rs").unwrap();
+    let captured = |pattern: &str, text: &str| -> BTreeSet<String> {
+        regex::Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+    };
+    let documented = captured("evenkeel_([a-z_]+?)(?:_total|_seconds)?\\b", &page);
+    let registered = captured(r#"register(?:_with_unit)?\(\s*"([a-z_]+)""#, &source);
+    assert_eq!(documented, registered);
 }

@@ -17,7 +17,7 @@ use crate::response::stores::Stores;
 use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
 use crate::stack::observed::StackObservations;
-use crate::{notify, stack};
+use crate::{notify, rule, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
@@ -179,7 +179,10 @@ async fn controllers(
     let memory = StackObservations::default();
     let stop = || stopped(stopping.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(stack::reconcile::controller(context.clone(), memory, futures::stream::pending(), stop()));
+    // The loader counts rules, the stack's status tells them.
+    let (counted, counts) = futures::channel::mpsc::unbounded();
+    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, stop()));
+    tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
     tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
     let all = async {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
@@ -17,29 +17,31 @@ use serde_json::Value;
 use super::drift;
 use super::manifests::{Applied, Built, Manifests};
 use super::meta::{APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
-use super::report::Reportable;
+use super::report::{self, Reportable};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("cannot {verb} {kind} {name}: {source}")]
-    Api { verb: &'static str, kind: String, name: String, source: Box<kube::Error> },
+    #[error("cannot {verb} {kind} {name}: {}", report::words(.error))]
+    Api { verb: &'static str, kind: String, name: String, error: Box<kube::Error> },
     #[error(
         "{kind} {name} exists and is not Evenkeel's for this object (label evenkeel.dev/owner-uid is {owner:?}): delete or rename it"
     )]
     Foreign { kind: String, name: String, owner: String },
+    #[error("the API server took too long over {name}")]
+    Timeout { name: String },
     #[error("cannot write {kind} as JSON: {source}")]
     Json { kind: String, source: serde_json::Error },
 }
 
 impl ApplyError {
-    pub(super) fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, source: kube::Error) -> Self {
-        Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
+    pub(super) fn api<K: Resource<DynamicType = ()>>(verb: &'static str, name: &str, error: kube::Error) -> Self {
+        Self::Api { verb, kind: K::kind(&()).into_owned(), name: name.to_owned(), error: Box::new(error) }
     }
 
     /// The API server's answer when it refused the object itself (422), for example a change of an immutable field.
     pub fn invalid(&self) -> Option<&str> {
         match self {
-            Self::Api { source, .. } => match source.as_ref() {
+            Self::Api { error, .. } => match error.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => Some(&status.message),
                 _ => None,
             },
@@ -52,8 +54,9 @@ impl Reportable for ApplyError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Foreign { .. } => "NotOurs",
+            Self::Timeout { .. } => "Timeout",
             Self::Json { .. } => "InvalidManifest",
-            Self::Api { source, .. } => match source.as_ref() {
+            Self::Api { error, .. } => match error.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => "Invalid",
                 kube::Error::Api(status) if status.code == 403 => "Forbidden",
                 _ => "ApiError",
@@ -220,6 +223,22 @@ impl Writer {
         self.prune(owner, set, &Names::new(), &Api::<RoleBinding>::all(self.client.clone()), everywhere).await?;
         let cluster = Api::<ClusterRoleBinding>::all(self.client.clone());
         self.prune(owner, set, &Names::new(), &cluster, |_| cluster.clone()).await
+    }
+
+    /// Deletes one object if it is there and is this owner's.
+    pub async fn delete_one<K: Child>(&self, owner: &Owner, api: &Api<K>, name: &str) -> Result<(), ApplyError> {
+        let live = api.get_metadata_opt(name).await.map_err(|e| ApplyError::api::<K>("read", name, e))?;
+        let ours = |uid: &str| uid == owner.uid;
+        let Some(live) = live.filter(|live| live.labels().get(OWNER_UID).is_some_and(|uid| ours(uid))) else {
+            return Ok(());
+        };
+        // Not a namesake that somebody creates in between.
+        let same = Preconditions { uid: live.uid(), resource_version: None };
+        match api.delete(name, &DeleteParams::background().preconditions(same)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(ApplyError::api::<K>("delete", name, error)),
+        }
     }
 
     /// Writes one object if it differs from what is in the cluster, and returns what is there afterwards. An object

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
+use kube::api::PatchParams;
 use sha2::{Digest, Sha256};
 
 /// The field manager of server-side apply; a controller appends its own suffix.
@@ -16,6 +17,11 @@ pub const OWNER_UID: &str = "evenkeel.dev/owner-uid";
 pub const SET: &str = "evenkeel.dev/set";
 /// Digest of the manifest as it was applied: a field taken out of the manifest shows as a difference here.
 pub const APPLIED: &str = "evenkeel.dev/applied";
+
+/// Parameters of a merge patch by the controller of `set`: managed fields say who wrote.
+pub fn patch_as(set: &str) -> PatchParams {
+    PatchParams { field_manager: Some(format!("{FIELD_MANAGER}-{set}")), ..PatchParams::default() }
+}
 
 /// The custom resource that children belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
-//! Fields of a StatefulSet that cannot be changed: it is deleted without its pods and made anew, and takes them back.
+//! Fields of a StatefulSet that cannot be changed: it is deleted and made anew. Its pods go on and are taken back, except
+//! where they lack a claim that the new one wants.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -39,14 +41,14 @@ impl Writer {
             // Wrong in itself, not only another: the first answer says what.
             return Err(refused);
         }
-        tracing::info!(namespace = owner.namespace, name, why = %refused, "making a StatefulSet anew around its pods");
+        let keep_pods = claims(&wanted).is_subset(&claims(&live));
+        tracing::info!(namespace = owner.namespace, name, keep_pods, why = %refused, "making a StatefulSet anew");
+        // The controller cannot give a claim to a pod that runs, and would try that for ever before it replaces it.
+        let pods = if keep_pods { PropagationPolicy::Orphan } else { PropagationPolicy::Background };
         let exactly = Preconditions { uid: live.uid(), resource_version: live.resource_version() };
-        let orphan = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Orphan),
-            preconditions: Some(exactly),
-            ..DeleteParams::default()
-        };
-        api.delete(&name, &orphan).await.map_err(|e| ApplyError::api::<StatefulSet>("delete", &name, e))?;
+        let parameters =
+            DeleteParams { propagation_policy: Some(pods), preconditions: Some(exactly), ..DeleteParams::default() };
+        api.delete(&name, &parameters).await.map_err(|e| ApplyError::api::<StatefulSet>("delete", &name, e))?;
         let gone = tokio::time::timeout(PATIENCE, gone(&api, &live)).await;
         match gone {
             Ok(answer) => answer.map_err(|e| ApplyError::api::<StatefulSet>("read", &name, e))?,
@@ -55,6 +57,12 @@ impl Writer {
         }
         self.apply_one(owner, set, &api, wanted).await
     }
+}
+
+/// Names of the claims that each pod has.
+fn claims(set: &StatefulSet) -> BTreeSet<String> {
+    let templates = set.spec.iter().filter_map(|spec| spec.volume_claim_templates.as_ref()).flatten();
+    templates.map(ResourceExt::name_any).collect()
 }
 
 async fn gone(api: &Api<StatefulSet>, old: &StatefulSet) -> Result<(), kube::Error> {

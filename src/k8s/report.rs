@@ -62,6 +62,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The words of the API server, where it answered; kube's own repeat the whole answer.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    }
+}
+
 /// Publishes a Warning. `action` is what was being done, CamelCase.
 pub async fn warn<K: Resource<DynamicType = ()>>(
     context: &Context,

@@ -29,10 +29,10 @@ const CONCURRENCY: u16 = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    #[error("cannot read Secret {name}: {source}")]
-    Secret { name: String, source: Box<kube::Error> },
-    #[error("cannot write the status: {0}")]
-    Status(#[source] Box<kube::Error>),
+    #[error("cannot read Secret {name}: {}", report::words(.error))]
+    Secret { name: String, error: Box<kube::Error> },
+    #[error("cannot write the status: {}", report::words(.0))]
+    Status(Box<kube::Error>),
 }
 
 impl Reportable for ChannelError {
@@ -171,7 +171,7 @@ async fn secrets(context: &Context, namespace: &str, spec: &NotificationChannelS
     for (_, reference) in spec.secret_refs() {
         let name = &reference.name;
         let secret = api.get_opt(name).await;
-        let secret = secret.map_err(|e| ChannelError::Secret { name: name.clone(), source: Box::new(e) })?;
+        let secret = secret.map_err(|e| ChannelError::Secret { name: name.clone(), error: Box::new(e) })?;
         if let Some(secret) = secret {
             let data = secret.data.unwrap_or_default();
             values.insert(name.clone(), data.into_iter().map(|(key, bytes)| (key, Value::of(&bytes.0))).collect());

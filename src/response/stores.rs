@@ -143,10 +143,10 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
     let own = Api::namespaced(client.clone(), &context.settings.namespace);
     let watches = (
-        fill(write_responses, Api::all(client.clone()), all(), Some((changes.clone(), response))),
-        fill(write_runs, Api::all(client.clone()), all(), Some((changes, run))),
-        fill(write_tokens, Api::all(client.clone()), labelled, UNTOLD),
-        fill(write_webhook, own, named, UNTOLD),
+        fill(write_responses, Api::all(client.clone()), all(), teller(changes.clone(), response)),
+        fill(write_runs, Api::all(client.clone()), all(), teller(changes, run)),
+        fill(write_tokens, Api::all(client.clone()), labelled, |_| {}),
+        fill(write_webhook, own, named, |_| {}),
     );
     let filled = stores.clone();
     let work = async move {
@@ -156,35 +156,30 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     (stores, work)
 }
 
-/// Nobody waits for changes of these.
-const UNTOLD: Option<(broadcast::Sender<Change>, fn(Secret) -> Option<Change>)> = None;
-
-async fn fill<K>(
-    writer: Writer<K>,
-    api: Api<K>,
-    config: watcher::Config,
-    tell: Option<(broadcast::Sender<Change>, impl Fn(K) -> Option<Change>)>,
-) where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let events = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
-    let mut events = std::pin::pin!(reflector(writer, events));
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again");
-                continue;
-            }
-        };
-        let Some((changes, change)) = &tell else { continue };
+/// Passes changes on to whoever listens: the leader's controllers, or nobody.
+fn teller<K>(changes: broadcast::Sender<Change>, change: impl Fn(K) -> Option<Change>) -> impl Fn(watcher::Event<K>) {
+    move |event| {
         let news = match event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => change(object),
             // What came since `Init` is in the cache from here on.
             watcher::Event::InitDone => Some(Change::Everything),
             watcher::Event::Init | watcher::Event::InitApply(_) => None,
         };
-        // Fails when nobody listens: this replica does not lead.
+        // Fails when nobody listens.
         news.map(|news| changes.send(news).is_ok());
+    }
+}
+
+async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let events = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
+    let mut events = std::pin::pin!(reflector(writer, events));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => tell(event),
+            Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"),
+        }
     }
 }

@@ -1,8 +1,17 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
 pub mod compile;
+pub mod group;
+pub mod index;
+pub mod io;
+pub mod loader;
+pub mod packing;
 pub mod promql;
+pub mod quarantine;
+pub mod rounds;
 pub mod shards;
+pub mod status;
 pub mod template;
+pub mod watch;
 pub mod yaml;
 pub use compile::{Refusal, render};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use serde::Serialize;
 
 use super::build::Plan;
@@ -14,7 +14,8 @@ use crate::api::MonitoringStack;
 use crate::context::Context;
 use crate::k8s::apply::ApplyError;
 use crate::k8s::manifests::{Applied, Manifests};
-use crate::k8s::report::Reportable;
+use crate::k8s::meta;
+use crate::k8s::report::{self, Reportable};
 
 /// The set of children that this module applies and prunes.
 pub const SET: &str = "stack";
@@ -23,13 +24,13 @@ pub const SET: &str = "stack";
 pub enum StackApplyError {
     #[error(transparent)]
     Children(#[from] ApplyError),
-    #[error("cannot set the finalizer {name}: {source}", name = finalize::FINALIZER)]
-    Finalizer { source: Box<kube::Error> },
+    #[error("cannot set the finalizer {}: {}", finalize::FINALIZER, report::words(.error))]
+    Finalizer { error: Box<kube::Error> },
 }
 
 impl StackApplyError {
-    pub fn finalizer(source: kube::Error) -> Self {
-        Self::Finalizer { source: Box::new(source) }
+    pub fn finalizer(error: kube::Error) -> Self {
+        Self::Finalizer { error: Box::new(error) }
     }
 }
 
@@ -84,7 +85,7 @@ async fn grow(context: &Context, stack: &Stack) -> Vec<Problem> {
             };
             let spec = PersistentVolumeClaimSpec { resources: Some(resources), ..PersistentVolumeClaimSpec::default() };
             tracing::info!(namespace = stack.owner.namespace, claim = name, size = size.0, "growing a claim");
-            let answer = api.patch(name, &PatchParams::default(), &Patch::Merge(&Grown { spec })).await;
+            let answer = api.patch(name, &meta::patch_as(SET), &Patch::Merge(&Grown { spec })).await;
             if let Err(error) = answer {
                 problems.push(Problem { reason: "StorageNotGrown", message: refusal(name, &size.0, &error) });
             }
@@ -94,10 +95,7 @@ async fn grow(context: &Context, stack: &Stack) -> Vec<Problem> {
 }
 
 fn refusal(claim: &str, size: &str, error: &kube::Error) -> String {
-    let why = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
+    let why = report::words(error);
     format!(
         "PersistentVolumeClaim {claim} cannot grow to {size}: {why} (a StorageClass allows it by allowVolumeExpansion, \
          and a claim must be bound)"

@@ -3,12 +3,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::core::PartialObjectMetaExt;
 
+use super::apply::SET;
 use crate::api::MonitoringStack;
 use crate::context::Context;
 use crate::k8s::manifests::Manifests;
+use crate::k8s::meta;
 
 /// Name of the finalizer.
 pub const FINALIZER: &str = "evenkeel.dev/bindings";
@@ -39,7 +41,7 @@ pub async fn set(context: &Context, stack: &MonitoringStack, wanted: bool) -> Re
     };
     let api = Api::<MonitoringStack>::namespaced(context.client.clone(), &stack.namespace().unwrap_or_default());
     let body = metadata.into_request_partial::<MonitoringStack>();
-    match api.patch_metadata(&stack.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await {
+    match api.patch_metadata(&stack.name_any(), &meta::patch_as(SET), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         // Gone already, which is all that a removal is for.
         Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(()),

@@ -17,13 +17,13 @@ use crate::api::monitoring_stack::{MonitoringStackSpec, RemoteWrite};
 use crate::api::{MonitoringStack, NotificationChannel};
 use crate::context::Context;
 use crate::k8s::meta::Owner;
-use crate::k8s::report::Reportable;
+use crate::k8s::report::{self, Reportable};
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {what}: {source}")]
+#[error("cannot read {what}: {}", report::words(.error))]
 pub struct GatherError {
     what: String,
-    source: Box<kube::Error>,
+    error: Box<kube::Error>,
 }
 
 impl Reportable for GatherError {
@@ -34,7 +34,7 @@ impl Reportable for GatherError {
 
 fn error(what: impl Into<String>) -> impl FnOnce(kube::Error) -> GatherError {
     let what = what.into();
-    |source| GatherError { what, source: Box::new(source) }
+    |error| GatherError { what, error: Box::new(error) }
 }
 
 /// Reads the surroundings of `stack`, whose children belong to `owner`.

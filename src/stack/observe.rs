@@ -6,9 +6,10 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch};
 use kube::core::PartialObjectMetaExt;
 
+use super::apply::SET;
 use super::build::Revisions;
 use super::component::scrape;
 use super::names::{ALERTMANAGER, CONFIG_REVISION, PROMETHEUS};
@@ -17,7 +18,7 @@ use super::pods::{Answer, Component, PodFacts};
 use super::status::{Pool, Seen};
 use crate::api::monitoring_stack::TargetCounts;
 use crate::context::Context;
-use crate::k8s::meta::Owner;
+use crate::k8s::meta::{self, Owner};
 use crate::prometheus::{Alertmanager, HttpError, Prometheus};
 
 /// So long one pass waits for a changed configuration to be loaded; the next one goes on.
@@ -142,7 +143,7 @@ async fn refresh(api: &Api<Pod>, pod: &str, revision: &str) -> Result<(), kube::
     let annotations = Some([(CONFIG_REVISION.to_owned(), revision.to_owned())].into());
     let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
     let body = metadata.into_request_partial::<Pod>();
-    match api.patch_metadata(pod, &PatchParams::default(), &Patch::Merge(&body)).await {
+    match api.patch_metadata(pod, &meta::patch_as(SET), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         // Replaced meanwhile, and by one that mounts what is there now.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -39,7 +39,7 @@ const MANAGER: &str = "stack-status";
 const STEADY: Duration = Duration::from_secs(60);
 /// Pace while something is under way that no watch tells of.
 const UNDER_WAY: Duration = Duration::from_secs(3);
-/// Pace while the targets of a new Prometheus are being found.
+/// Pace while the targets of a new Prometheus are being found, or something is amiss.
 const YOUNG: Duration = Duration::from_secs(10);
 /// So long a Prometheus is new.
 const GROWS_UP: Duration = Duration::from_secs(90);
@@ -57,8 +57,8 @@ pub enum StackError {
     Build(#[from] BuildError),
     #[error(transparent)]
     Apply(#[from] StackApplyError),
-    #[error("cannot {what}: {source}")]
-    Api { what: &'static str, source: Box<kube::Error> },
+    #[error("cannot {what}: {}", report::words(.error))]
+    Api { what: &'static str, error: Box<kube::Error> },
 }
 
 impl Reportable for StackError {
@@ -73,7 +73,7 @@ impl Reportable for StackError {
 }
 
 fn api_error(what: &'static str) -> impl FnOnce(kube::Error) -> StackError {
-    move |source| StackError::Api { what, source: Box::new(source) }
+    move |error| StackError::Api { what, error: Box::new(error) }
 }
 
 /// One pass. Whatever comes of it stands in the status; an error is returned besides.
@@ -124,6 +124,7 @@ async fn pass(
     let now = Timestamp::now();
     let (status, outcome) = status::status(&facts, object.status.as_ref(), object.metadata.generation, now);
     write(context, object, &status, &outcome).await?;
+    let all_well = status.components.iter().all(|component| component.message.is_none());
     let young = seen
         .pods
         .iter()
@@ -132,7 +133,7 @@ async fn pass(
         .is_some_and(|started| Duration::try_from(now.duration_since(started)).is_ok_and(|age| age < GROWS_UP));
     Ok(Action::requeue(match outcome {
         Outcome::Progressing { .. } => UNDER_WAY,
-        _ if young => YOUNG,
+        _ if young || !all_well => YOUNG,
         _ => STEADY,
     }))
 }

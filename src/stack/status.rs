@@ -82,7 +82,9 @@ pub fn held(
     now: Timestamp,
 ) -> MonitoringStackStatus {
     let previous = previous.cloned().unwrap_or_default();
-    let conditions = conditions(&previous.conditions, generation, outcome, &[], now);
+    let mut conditions = conditions(&previous.conditions, generation, outcome, &[], now);
+    let others = previous.conditions.iter().filter(|old| !conditions.iter().any(|new| new.type_ == old.type_));
+    conditions.extend(others.cloned().collect::<Vec<_>>());
     MonitoringStackStatus { observed_generation: generation, conditions, ..previous }
 }
 

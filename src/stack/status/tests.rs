@@ -1,1 +1,318 @@
+use std::marker::PhantomData;
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::k8s::meta::Owner;
+use crate::stack::build::{Revisions, build};
+use crate::stack::routes::Secrets;
+use crate::stack::token::Hidden;
+use crate::stack::validate::{Home, Known, validate};
+
+const NOW: i64 = 1_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+/// A stack as it is after everything was applied: its StatefulSets are rolled out.
+struct World {
+    stack: Stack,
+    applied: Manifests<Applied>,
+    revisions: Revisions,
+    problems: Vec<Problem>,
+    seen: Seen,
+    rules: Option<RuleCounts>,
+}
+
+impl World {
+    fn of(spec: Value) -> Self {
+        let owner = Owner {
+            api_version: "evenkeel.dev/v1alpha1".into(),
+            kind: "MonitoringStack".into(),
+            namespace: "monitoring".into(),
+            name: "main".into(),
+            uid: "u-1".into(),
+        };
+        let home = Home {
+            owner,
+            receiver_url: "http://receiver:8080".into(),
+            cluster_role_prefix: "prefix".into(),
+            rotation: None,
+        };
+        let known = Known {
+            channels: vec![],
+            secrets: Secrets::Unknown,
+            namespaces: vec![],
+            claims: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            tokens: None,
+            fresh_token: Hidden::new("token"),
+        };
+        let (stack, problems) = validate(&serde_json::from_value(spec).unwrap(), home, known).unwrap();
+        let plan = build(&stack).unwrap();
+        let mut stateful_sets = plan.manifests.stateful_sets;
+        let mut pods = vec![];
+        for set in &mut stateful_sets {
+            let replicas = set.spec.as_ref().unwrap().replicas.unwrap();
+            set.metadata.generation = Some(2);
+            set.status = serde_json::from_value(json!({
+                "observedGeneration": 2, "replicas": replicas, "updatedReplicas": replicas,
+                "currentRevision": "b", "updateRevision": "b",
+            }))
+            .unwrap();
+            let component = Component::of(set).unwrap();
+            pods.extend(
+                (0..replicas).map(|n| pod(&format!("{}-{n}", set.metadata.name.as_deref().unwrap()), component)),
+            );
+        }
+        let applied = Manifests {
+            stateful_sets,
+            service_accounts: vec![],
+            role_bindings: vec![],
+            cluster_role_bindings: vec![],
+            secrets: vec![],
+            config_maps: vec![],
+            services: vec![],
+            pod_disruption_budgets: vec![],
+            state: PhantomData,
+        };
+        let seen = Seen { pods, targets: Some(TargetCounts { up: 7, down: 1 }), pools: vec![] };
+        Self { stack, applied, revisions: plan.revisions, problems, seen, rules: None }
+    }
+
+    fn status(&self) -> (MonitoringStackStatus, Outcome) {
+        self.status_after(None, NOW)
+    }
+
+    fn status_after(&self, previous: Option<&MonitoringStackStatus>, now: i64) -> (MonitoringStackStatus, Outcome) {
+        let Self { stack, applied, problems, seen, rules, .. } = self;
+        let facts = Facts { stack, applied, problems, seen, rules: *rules };
+        status(&facts, previous, Some(4), at(now))
+    }
+
+    fn condition(&self, type_: &str) -> (String, String, String) {
+        let (status, _) = self.status();
+        let condition = status.conditions.into_iter().find(|c| c.type_ == type_).unwrap();
+        (condition.status, condition.reason, condition.message)
+    }
+}
+
+fn pod(name: &str, component: Component) -> PodFacts {
+    let version = match component {
+        Component::Prometheus(_) => "3.15.0",
+        Component::Alertmanager => "0.31.1",
+    };
+    PodFacts {
+        name: name.into(),
+        component,
+        ip: Some("10.0.0.1".into()),
+        ready: true,
+        failing: None,
+        started: Some(at(NOW - 3600)),
+        refreshed: None,
+        answer: Answer::Says { version: version.into(), loaded: true, refused: None },
+    }
+}
+
+fn both() -> World {
+    World::of(json!({
+        "prometheus": {"replicas": 2, "shards": 2, "storage": {"size": "10Gi"}},
+        "alertmanager": {"replicas": 3},
+    }))
+}
+
+#[test]
+fn a_stack_of_which_all_runs_is_ready_and_says_what_runs_where() {
+    let (status, outcome) = both().status();
+    assert_eq!(outcome, Outcome::Ready { reason: "AllReady", message: "prometheus 4/4, alertmanager 3/3".into() });
+    assert_eq!(status.observed_generation, Some(4));
+    assert_eq!(status.targets, Some(TargetCounts { up: 7, down: 1 }));
+    assert_eq!(
+        status.components[0],
+        ComponentStatus {
+            name: "prometheus".into(),
+            version: Some("3.15.0".into()),
+            ready: 4,
+            desired: 4,
+            pods: "4/4".into(),
+            url: "http://main-prometheus.monitoring.svc:9090".into(),
+            storage: "PersistentVolumeClaim 10Gi".into(),
+            config_loaded: true,
+            message: None,
+        }
+    );
+    assert_eq!(status.components[1].url, "http://main-alertmanager.monitoring.svc:9093");
+    assert_eq!(status.components[1].storage, "emptyDir, lost with the pod");
+}
+
+#[test]
+fn a_second_look_at_the_same_changes_nothing() {
+    let world = both();
+    let (first, _) = world.status();
+    let (second, _) = world.status_after(Some(&first), NOW + 600);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_rollout_is_progress_and_not_a_failure() {
+    let mut world = both();
+    world.seen.pods[1].ready = false;
+    world.seen.pods[1].answer = Answer::NotAsked;
+    let (status, outcome) = world.status();
+    assert_eq!(outcome.message(), "prometheus: 3 of 4 pods are ready");
+    assert!(matches!(outcome, Outcome::Progressing { .. }));
+    assert_eq!((status.components[0].pods.as_str(), status.components[0].config_loaded), ("3/4", false));
+
+    let mut world = both();
+    let set = world.applied.stateful_sets.last_mut().unwrap();
+    set.metadata.generation = Some(3);
+    assert!(world.status().1.message().contains("StatefulSet main-alertmanager was changed just now"));
+    let status = world.applied.stateful_sets.last_mut().unwrap().status.as_mut().unwrap();
+    (status.observed_generation, status.updated_replicas) = (Some(3), Some(1));
+    status.current_revision = Some("a".into());
+    let (_, outcome) = world.status();
+    assert_eq!(
+        outcome.message(),
+        "alertmanager: 1 of 3 pods of StatefulSet main-alertmanager have its present template"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_loaded_yet_is_progress_and_a_refused_one_a_failure() {
+    let mut world = both();
+    let answer = |refused: Option<&str>| Answer::Says {
+        version: "0.31.1".into(),
+        loaded: false,
+        refused: refused.map(str::to_owned),
+    };
+    let last = world.seen.pods.len() - 1;
+    world.seen.pods[last].answer = answer(None);
+    let (status, outcome) = world.status();
+    assert_eq!(
+        outcome,
+        Outcome::Progressing {
+            reason: "RollingOut",
+            message: "alertmanager: 2 of 3 pods have loaded the present configuration".into()
+        }
+    );
+    assert!(!status.components[1].config_loaded);
+    world.seen.pods[last].answer = answer(Some("undefined receiver"));
+    let (_, outcome) = world.status();
+    assert_eq!(
+        outcome,
+        Outcome::Failing {
+            reason: "ComponentFailing",
+            message: "alertmanager: main-alertmanager-2: undefined receiver".into()
+        }
+    );
+}
+
+#[test]
+fn a_pod_that_cannot_run_or_does_not_answer_is_named() {
+    let mut world = both();
+    world.seen.pods[0].ready = false;
+    world.seen.pods[0].failing = Some("image q/p:v9 cannot be pulled".into());
+    assert_eq!(world.status().1.message(), "prometheus: main-prometheus-0: image q/p:v9 cannot be pulled");
+    let mut world = both();
+    world.seen.pods[0].answer = Answer::Silent("no route".into());
+    let (_, outcome) = world.status();
+    assert!(matches!(outcome, Outcome::Failing { .. }));
+    assert!(outcome.message().contains("main-prometheus-0: is ready but does not answer the operator: no route"));
+    world.seen.pods[0].ready = false;
+    assert!(matches!(world.status().1, Outcome::Progressing { .. }), "one that starts is given time");
+}
+
+#[test]
+fn what_was_left_out_makes_the_stack_not_ready_although_all_runs() {
+    let mut world = both();
+    world.problems = vec![Problem { reason: "ChannelNotFound", message: "no NotificationChannel team-slak".into() }];
+    let (_, outcome) = world.status();
+    assert_eq!(
+        outcome,
+        Outcome::Failing { reason: "ChannelNotFound", message: "no NotificationChannel team-slak".into() }
+    );
+    assert_eq!(world.condition("RoutesValid").0, "False");
+    world.problems.push(Problem { reason: "StorageShrinkRefused", message: "cannot shrink".into() });
+    let (status, outcome) = world.status();
+    assert_eq!(
+        outcome,
+        Outcome::Stalled {
+            reason: "StorageShrinkRefused",
+            message: "no NotificationChannel team-slak; cannot shrink".into()
+        }
+    );
+    assert_eq!(status.components[0].pods, "4/4");
+    assert_eq!(both().condition("RoutesValid").0, "True");
+}
+
+#[test]
+fn rules_are_told_as_the_loader_counts_them() {
+    let mut world = both();
+    assert_eq!(world.condition("RulesSelected").0, "Unknown");
+    world.rules = Some(RuleCounts::default());
+    let (status, reason, message) = world.condition("RulesSelected");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "NothingSelected"));
+    assert_eq!(message, "there is no AlertRule in namespace monitoring; `discovery: {}` looks in all namespaces");
+    world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5 });
+    assert_eq!(world.condition("RulesSelected").0, "True");
+    assert_eq!(world.status().0.rules, world.rules);
+}
+
+#[test]
+fn a_selection_of_labels_that_matches_nothing_is_told_with_the_labels() {
+    let mut world = World::of(json!({
+        "prometheus": {}, "discovery": {"selector": {"matchLabels": {"team": "checkout"}}},
+    }));
+    world.rules = Some(RuleCounts::default());
+    let (_, _, message) = world.condition("RulesSelected");
+    assert_eq!(message, "there is no AlertRule in any namespace with the labels team=checkout");
+    let (status, outcome) = world.status();
+    assert!(matches!(outcome, Outcome::Ready { .. }), "nothing to do is no failure");
+    assert!(!status.conditions.iter().any(|c| c.type_ == "RoutesValid"), "there is no Alertmanager");
+}
+
+#[test]
+fn targets_are_found_over_all_shards_and_once_for_each() {
+    let mut world = both();
+    let pool = |pod: &str, name: &str, targets| Pool { pod: pod.into(), name: name.into(), targets };
+    world.seen.pools = vec![
+        pool("main-prometheus-0", "pods", 0),
+        pool("main-prometheus-shard-1-0", "pods", 2),
+        pool("main-prometheus-shard-1-1", "pods", 3),
+        pool("main-prometheus-shard-1-1", "services", 1),
+        pool("main-prometheus-shard-1-1", "kubelet", 9),
+        pool("somebody-else-0", "pods", 50),
+    ];
+    assert_eq!(found(&world.seen), Some(4));
+    assert_eq!(world.condition("TargetsFound").0, "True");
+    world.seen.pools = vec![pool("main-prometheus-0", "pods", 0)];
+    let (status, _, message) = world.condition("TargetsFound");
+    assert_eq!(status, "False");
+    assert!(message.contains("prometheus.io/scrape") && message.contains("namespace monitoring"), "{message}");
+    world.seen.pods[0].started = Some(at(NOW - 5));
+    assert_eq!(world.condition("TargetsFound").0, "Unknown", "a new Prometheus has not looked around yet");
+    world.seen.pools.clear();
+    assert_eq!(world.condition("TargetsFound").0, "Unknown");
+}
+
+#[test]
+fn a_stack_of_which_nothing_is_applied_keeps_what_was_known() {
+    let (before, _) = both().status();
+    let outcome = Outcome::Stalled { reason: "Paused", message: "spec.paused is true".into() };
+    let after = held(&outcome, Some(&before), Some(5), at(NOW + 1));
+    assert_eq!((after.components.len(), after.observed_generation), (2, Some(5)));
+    let stalled = after.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.observed_generation), ("True", Some(5)));
+    let routes = |status: &MonitoringStackStatus| status.conditions.iter().find(|c| c.type_ == "RoutesValid").cloned();
+    assert_eq!(routes(&after), routes(&before), "which still speaks of the generation before");
+    assert_eq!(held(&outcome, Some(&after), Some(5), at(NOW + 99)), after);
+}
+
+#[test]
+fn each_component_knows_its_revision() {
+    let world = both();
+    assert_eq!(Component::Prometheus(1).revision(&world.revisions), Some(world.revisions.prometheus[1].as_str()));
+    assert_eq!(Component::Prometheus(2).revision(&world.revisions), None);
+    assert_eq!(Component::Alertmanager.revision(&world.revisions), world.revisions.alertmanager.as_deref());
+}

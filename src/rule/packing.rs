@@ -1,0 +1,486 @@
+//! The rules of one stack: which shard each AlertRule lives in, which shards must be written, what its Prometheus
+//! pods have confirmed. Pure.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::group::{Group, Shipped};
+use super::quarantine::{Step, Suspect, Trial};
+use super::shards::{self, MAX_SHARD, SHARD_COUNT};
+use crate::api::monitoring_stack::RuleCounts;
+
+/// `<namespace>/<name>` of an AlertRule or of a MonitoringStack.
+pub type Key = Arc<str>;
+
+/// Revisions of a shard that are remembered: edits may come faster than Prometheus reloads.
+const REMEMBERED: usize = 8;
+
+/// What Prometheus has of an AlertRule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Good {
+    /// Nothing that we know of.
+    Nothing,
+    /// This earlier text.
+    Older(Box<str>),
+    /// The present text: every ready replica has confirmed it.
+    Current,
+}
+
+/// An AlertRule in a stack.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// `None` when no shard has room for it, or there is nothing to ship.
+    pub shard: Option<usize>,
+    pub good: Good,
+    bytes: usize,
+    /// The text is in what is written with this number or a higher one.
+    since: u64,
+    accepted: i64,
+    refused: i64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    members: BTreeSet<Key>,
+    bytes: usize,
+    /// Number and revision of what was written, the newest last; no revision: it was deleted.
+    written: VecDeque<(u64, Option<Box<str>>)>,
+    /// Every ready replica has what was written with this number, or something newer.
+    confirmed: u64,
+}
+
+/// A pod of Prometheus.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pod {
+    pub name: String,
+    pub ip: Option<String>,
+    pub ready: bool,
+    /// It ended with an error and is not ready again: perhaps because of a rule file.
+    pub crashing: bool,
+    /// Value of the label `evenkeel.dev/prometheus-shard`.
+    pub shard: String,
+    /// Value of the annotation that makes the kubelet refresh the volume.
+    pub kicked: Option<String>,
+}
+
+/// What a pod of Prometheus said when it was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// It has answered at all.
+    pub asked: bool,
+    pub revisions: HashMap<usize, Box<str>>,
+    /// Whether its last reload succeeded; `None` when it was not asked.
+    pub reloaded: Option<bool>,
+}
+
+/// What to write for a shard.
+#[derive(Clone, Debug)]
+pub struct Content {
+    pub number: u64,
+    /// Text and revision; `None`: the ConfigMap is to be deleted.
+    pub file: Option<(String, String)>,
+}
+
+/// The rules of one stack.
+#[derive(Debug)]
+pub struct Packing {
+    placed: HashMap<Key, Placement>,
+    shards: Vec<Shard>,
+    dirty: BTreeSet<usize>,
+    writing: BTreeSet<usize>,
+    pods: BTreeMap<String, (Pod, Report)>,
+    trial: Option<Trial>,
+    counts: RuleCounts,
+    /// AlertRules whose state in this stack has changed.
+    pub changed: BTreeSet<Key>,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self {
+            placed: HashMap::new(),
+            shards: (0..SHARD_COUNT).map(|_| Shard::default()).collect(),
+            dirty: BTreeSet::new(),
+            writing: BTreeSet::new(),
+            pods: BTreeMap::new(),
+            trial: None,
+            counts: RuleCounts::default(),
+            changed: BTreeSet::new(),
+        }
+    }
+}
+
+impl Packing {
+    pub fn placement(&self, rule: &str) -> Option<&Placement> {
+        self.placed.get(rule)
+    }
+    pub fn counts(&self) -> RuleCounts {
+        self.counts
+    }
+    pub fn rules(&self) -> impl Iterator<Item = &Key> {
+        self.placed.keys()
+    }
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.values().map(|(pod, _)| pod)
+    }
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    /// Puts an AlertRule where it is, or where it belongs. `old` is its text before, when it changed; `known` the
+    /// shard in which it was found after a restart, and whether its text was confirmed then.
+    pub fn put(&mut self, rule: &Key, new: &Shipped, old: Option<&str>, known: Option<(usize, bool)>, number: u64) {
+        let (accepted, refused) = (new.accepted() as i64, new.problems.len() as i64);
+        let bytes = new.text.len();
+        let before = self.placed.remove(rule);
+        if let Some(same) = before.as_ref().filter(|before| {
+            old.is_none() && (before.accepted, before.refused) == (accepted, refused) && before.shard.is_some()
+        }) {
+            self.placed.insert(rule.clone(), same.clone());
+            return;
+        }
+        let mut placement = before.clone().unwrap_or(Placement {
+            shard: None,
+            good: Good::Nothing,
+            bytes: 0,
+            since: number,
+            accepted: 0,
+            refused: 0,
+        });
+        if before.is_some() {
+            account(&mut self.counts, &placement, -1);
+        }
+        self.changed.insert(rule.clone());
+        if let Some(old) = old.filter(|_| before.is_some()) {
+            placement.since = number;
+            if placement.good == Good::Current {
+                placement.good = if old.is_empty() { Good::Nothing } else { Good::Older(old.into()) };
+            }
+        }
+        if let (None, Some((_, true))) = (&before, known) {
+            placement.good = Good::Current;
+        }
+        let from = placement.shard.or(known.map(|(shard, _)| shard));
+        let used = |shard: usize| {
+            let mine = if placement.shard == Some(shard) { placement.bytes } else { 0 };
+            self.shards[shard].bytes - mine
+        };
+        let stays = from.filter(|shard| used(*shard) + bytes <= MAX_SHARD);
+        let to = if bytes == 0 { None } else { stays.or_else(|| shards::with_room(rule, bytes, used)) };
+        self.leave(rule, &placement);
+        if let Some(shard) = to {
+            self.shards[shard].members.insert(rule.clone());
+            self.shards[shard].bytes += bytes;
+            self.dirty.insert(shard);
+        } else if bytes == 0 {
+            // Nothing is shipped, so there is nothing to wait for.
+            placement.good = Good::Current;
+        }
+        let placement = Placement { shard: to, bytes, accepted, refused, ..placement };
+        account(&mut self.counts, &placement, 1);
+        let present = Group::cut(&new.text).pieces.iter().map(|piece| piece.digest().into()).collect();
+        if let Some(trial) = &mut self.trial {
+            trial.retain(rule, &present);
+            trial.add(suspects(rule, &new.text, &placement.good));
+        }
+        self.placed.insert(rule.clone(), placement);
+    }
+
+    /// Takes an AlertRule out, because it is gone or no longer selected.
+    pub fn remove(&mut self, rule: &Key) {
+        let Some(placement) = self.placed.remove(rule) else { return };
+        account(&mut self.counts, &placement, -1);
+        self.leave(rule, &placement);
+        self.changed.insert(rule.clone());
+        if let Some(trial) = &mut self.trial {
+            trial.retain(rule, &BTreeSet::new());
+        }
+    }
+
+    fn leave(&mut self, rule: &Key, placement: &Placement) {
+        if let Some(shard) = placement.shard {
+            self.shards[shard].members.remove(rule);
+            self.shards[shard].bytes -= placement.bytes;
+            self.dirty.insert(shard);
+        }
+    }
+
+    /// The shard is not in the cluster as it was written, or was found there after a restart.
+    pub fn disturbed(&mut self, shard: usize) {
+        self.dirty.insert(shard);
+    }
+
+    /// Shards to write, except those that are being written.
+    pub fn dirty(&self) -> Vec<usize> {
+        self.dirty.difference(&self.writing).copied().collect()
+    }
+
+    /// Takes the work of a shard; `written` gives it back.
+    pub fn content<'a>(&mut self, shard: usize, number: u64, text_of: impl Fn(&str) -> &'a str) -> Content {
+        self.dirty.remove(&shard);
+        self.writing.insert(shard);
+        let texts: Vec<Cow<str>> =
+            self.shards[shard].members.iter().map(|rule| self.shipped(rule, text_of(rule))).collect();
+        let empty = texts.iter().all(|text| text.is_empty());
+        let file = (!empty).then(|| shards::file(shard, texts.iter().map(|text| &**text)));
+        Content { number, file }
+    }
+
+    /// The text of an AlertRule, with withheld rules replaced by what Prometheus had loaded of them.
+    fn shipped<'a>(&self, rule: &Key, text: &'a str) -> Cow<'a, str> {
+        let Some(trial) = self.trial.as_ref().filter(|trial| trial.holds_any(rule)) else { return text.into() };
+        let group = Group::cut(text);
+        let good = match self.placed.get(rule).map(|placement| &placement.good) {
+            Some(Good::Older(good)) => Some(Group::cut(good)),
+            _ => None,
+        };
+        let pieces = group.pieces.iter().filter_map(|piece| {
+            if trial.holds(rule, &piece.digest()) {
+                good.as_ref()?.keep(piece.line(), piece.nth)
+            } else {
+                Some(piece.clone())
+            }
+        });
+        let pieces = pieces.collect();
+        Group { head: group.head, pieces }.to_text().into()
+    }
+
+    /// A shard was written, or not.
+    pub fn written(&mut self, shard: usize, content_number: u64, outcome: Result<Option<String>, ()>) {
+        self.writing.remove(&shard);
+        let Ok(revision) = outcome else {
+            self.dirty.insert(shard);
+            return;
+        };
+        let written = &mut self.shards[shard].written;
+        let revision = revision.map(String::into_boxed_str);
+        if written.back().is_some_and(|(_, last)| *last == revision) {
+            written.pop_back();
+        }
+        written.push_back((content_number, revision));
+        if written.len() > REMEMBERED {
+            written.pop_front();
+        }
+        self.confirm();
+    }
+
+    /// A pod as the API server has it.
+    pub fn pod_seen(&mut self, pod: Pod) {
+        match self.pods.get_mut(&pod.name) {
+            Some((known, report)) => {
+                if known.ip != pod.ip || (!known.ready && pod.ready) {
+                    *report = Report::default();
+                }
+                if (known.ready, known.crashing) != (pod.ready, pod.crashing) {
+                    self.tell_waiting();
+                }
+                if let Some((known, _)) = self.pods.get_mut(&pod.name) {
+                    *known = pod;
+                }
+            }
+            None => {
+                self.pods.insert(pod.name.clone(), (pod, Report::default()));
+                self.tell_waiting();
+            }
+        }
+    }
+
+    pub fn pod_gone(&mut self, name: &str) {
+        if self.pods.remove(name).is_some() {
+            self.tell_waiting();
+            self.confirm();
+        }
+    }
+
+    /// What all ready pods said in one round of questions.
+    pub fn report(&mut self, reports: Vec<(String, Report)>) {
+        for (name, report) in reports {
+            if let Some((_, known)) = self.pods.get_mut(&name) {
+                *known = report;
+            }
+        }
+        self.confirm();
+    }
+
+    fn confirm(&mut self) {
+        let ready: Vec<&Report> = self.pods.values().filter(|(pod, _)| pod.ready).map(|(_, report)| report).collect();
+        if ready.is_empty() {
+            return;
+        }
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            let number = |report: &&Report| {
+                let has = report.revisions.get(&index);
+                shard
+                    .written
+                    .iter()
+                    .rev()
+                    .find(|(_, revision)| revision.as_ref() == has)
+                    .map_or(0, |(number, _)| *number)
+            };
+            let confirmed = ready.iter().map(number).min().unwrap_or_default();
+            if confirmed <= shard.confirmed {
+                continue;
+            }
+            shard.confirmed = confirmed;
+            for rule in &shard.members {
+                let Some(placement) = self.placed.get_mut(rule) else { continue };
+                let withheld = self.trial.as_ref().is_some_and(|trial| trial.holds_any(rule));
+                if placement.since <= confirmed && placement.good != Good::Current && !withheld {
+                    account(&mut self.counts, placement, -1);
+                    placement.good = Good::Current;
+                    account(&mut self.counts, placement, 1);
+                    self.changed.insert(rule.clone());
+                }
+            }
+        }
+    }
+
+    /// Whether some ready pod has not loaded all that is written.
+    pub fn pending(&self) -> bool {
+        self.pods.values().any(|(pod, report)| pod.ready && !self.has_all(report))
+    }
+
+    /// Something is being written, or about to be.
+    pub fn is_writing(&self) -> bool {
+        !self.dirty.is_empty() || !self.writing.is_empty()
+    }
+
+    /// Ready pods that are known to have something else than what is written.
+    pub fn lagging(&self) -> impl Iterator<Item = &Pod> {
+        let known = self.pods.values().filter(|(pod, report)| pod.ready && report.asked);
+        known.filter(|(_, report)| !self.has_all(report)).map(|(pod, _)| pod)
+    }
+
+    /// Whether the pods are worth asking.
+    pub fn unconfirmed(&self) -> bool {
+        self.pending()
+            || self.trial.is_some()
+            || (self.crashing() && self.placed.values().any(|p| p.good != Good::Current))
+    }
+
+    fn has_all(&self, report: &Report) -> bool {
+        self.shards.iter().enumerate().all(|(index, shard)| match shard.written.back() {
+            Some((_, revision)) => report.revisions.get(&index) == revision.as_ref(),
+            None => true,
+        })
+    }
+
+    /// Changes whenever a shard does: the value of the annotation that wakes the kubelet.
+    pub fn revision(&self) -> String {
+        let all = self.shards.iter().map(|shard| match shard.written.back() {
+            Some((_, Some(revision))) => &**revision,
+            _ => "",
+        });
+        crate::k8s::meta::digest(all, 16)
+    }
+
+    fn failing(&self) -> bool {
+        self.pods.values().any(|(pod, report)| pod.ready && report.reloaded == Some(false)) || self.crashing()
+    }
+
+    /// None runs, and one has ended with an error: what it was given may be why.
+    fn crashing(&self) -> bool {
+        self.pods.values().any(|(pod, _)| pod.crashing) && !self.pods.values().any(|(pod, _)| pod.ready)
+    }
+
+    fn settled(&self) -> bool {
+        let ready = self.pods.values().any(|(pod, _)| pod.ready);
+        ready && self.dirty.is_empty() && self.writing.is_empty() && !self.pending()
+    }
+
+    /// Goes on with the search for rules that Prometheus refuses, or begins one. Returns a rule that was found
+    /// guilty: it has to be taken out, then ask again.
+    pub fn judge<'a>(&mut self, text_of: impl Fn(&str) -> &'a str, number: u64, now: Timestamp) -> Option<Suspect> {
+        let failing = self.failing();
+        if self.trial.is_none() && failing && (self.crashing() || self.pending()) {
+            let suspects: Vec<Suspect> = self
+                .placed
+                .iter()
+                .filter(|(_, placement)| placement.good != Good::Current)
+                .flat_map(|(rule, placement)| suspects(rule, text_of(rule), &placement.good))
+                .collect();
+            if suspects.is_empty() {
+                return None;
+            }
+            let rules: BTreeSet<Key> = suspects.iter().map(|suspect| suspect.rule.clone()).collect();
+            self.trial = Some(Trial::new(suspects, now));
+            self.rewrite(&rules, number);
+            return None;
+        }
+        let settled = self.settled();
+        match self.trial.as_mut()?.step(settled, failing, now) {
+            Step::Wait => None,
+            Step::Changed(rules) => {
+                self.rewrite(&rules, number);
+                None
+            }
+            Step::Guilty(suspect) => Some(suspect),
+            Step::Done => {
+                self.trial = None;
+                self.tell_waiting();
+                None
+            }
+        }
+    }
+
+    fn rewrite(&mut self, rules: &BTreeSet<Key>, number: u64) {
+        for rule in rules {
+            if let Some(placement) = self.placed.get_mut(rule) {
+                placement.since = number;
+                self.dirty.extend(placement.shard);
+                self.changed.insert(rule.clone());
+            }
+        }
+    }
+
+    /// The AlertRules that are not loaded may have another reason for it now.
+    fn tell_waiting(&mut self) {
+        let waiting = self.placed.iter().filter(|(_, placement)| placement.good != Good::Current);
+        self.changed.extend(waiting.map(|(rule, _)| rule.clone()));
+    }
+
+    /// Why the AlertRule is not loaded yet; `None` when it is.
+    pub fn waits_for(&self, rule: &str, now: Timestamp) -> Option<&'static str> {
+        let placement = self.placed.get(rule)?;
+        if placement.good == Good::Current {
+            return None;
+        }
+        Some(match &self.trial {
+            _ if placement.bytes > 0 && placement.shard.is_none() => {
+                "all 32 rule shards of this stack are full: divide the rules over two stacks by spec.discovery.selector"
+            }
+            Some(trial) if trial.blocked(now) => {
+                "Prometheus cannot reload, even without the rules that changed last: see the log of its pods"
+            }
+            Some(trial) if trial.holds_any(rule) => {
+                "Prometheus refused to load the rules that changed last; each of them is being tried"
+            }
+            _ if !self.pods.values().any(|(pod, _)| pod.ready) => "no replica of Prometheus is ready",
+            _ => "waiting for Prometheus to confirm",
+        })
+    }
+}
+
+/// Rules in `text` that no Prometheus has loaded.
+fn suspects(rule: &Key, text: &str, good: &Good) -> Vec<Suspect> {
+    let loaded: BTreeSet<&str> = match good {
+        Good::Current => return vec![],
+        Good::Nothing => BTreeSet::new(),
+        Good::Older(good) => Group::cut(good).pieces.iter().map(|piece| piece.text).collect(),
+    };
+    let pieces = Group::cut(text).pieces;
+    let new = pieces.iter().filter(|piece| !loaded.contains(piece.text));
+    new.map(|piece| Suspect { rule: rule.clone(), digest: piece.digest().into() }).collect()
+}
+
+fn account(counts: &mut RuleCounts, placement: &Placement, sign: i64) {
+    counts.selected += sign;
+    counts.accepted += sign * placement.accepted;
+    counts.rejected += sign * placement.refused;
+    if placement.good == Good::Current {
+        counts.loaded += sign * placement.accepted;
+    }
+}

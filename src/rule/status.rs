@@ -1,0 +1,271 @@
+//! What an AlertRule's status says, and what is worth an Event. Pure.
+
+use jiff::Timestamp;
+
+use super::group::{QUARANTINED, Shipped};
+use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, StackLoad};
+use crate::k8s::status::{Extra, Outcome, conditions};
+
+/// What is known of an AlertRule.
+pub struct Facts<'a> {
+    pub generation: i64,
+    pub shipped: &'a Shipped,
+    pub stacks: Vec<InStack<'a>>,
+    /// Why each stack that there is does not select it; for the message when none does.
+    pub passed_over: Vec<String>,
+    /// Alerts that fire; `None` when nobody was asked yet.
+    pub firing: Option<i32>,
+    pub previous: &'a AlertRuleStatus,
+}
+
+/// A stack that selects it.
+pub struct InStack<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub shard: Option<usize>,
+    /// Why its rules are not loaded; `None` when they are.
+    pub waits_for: Option<&'static str>,
+}
+
+/// A status, and whether it says all that is to be said: one that waits for Prometheus is worth a write only when the
+/// wait is long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub status: AlertRuleStatus,
+    pub settled: bool,
+}
+
+/// The status of an AlertRule.
+pub fn of(facts: &Facts, now: Timestamp) -> Told {
+    let shipped = facts.shipped;
+    let (accepted, refused) = (shipped.accepted(), shipped.problems.len());
+    let problems: Vec<RuleProblem> = shipped.problems.iter().map(|problem| problem.status()).collect();
+    let waiting: Vec<String> = facts
+        .stacks
+        .iter()
+        .filter_map(|stack| Some(format!("{}/{}: {}", stack.namespace, stack.name, stack.waits_for?)))
+        .collect();
+    let stacks = facts.stacks.iter().map(|stack| StackLoad {
+        namespace: stack.namespace.to_owned(),
+        name: stack.name.to_owned(),
+        loaded: if stack.waits_for.is_some() { 0 } else { accepted as i32 },
+        total: accepted as i32,
+        shard: stack.shard.map(|shard| shard as i32),
+        message: stack.waits_for.map(str::to_owned),
+    });
+    let names: Vec<String> = facts.stacks.iter().map(|stack| format!("{}/{}", stack.namespace, stack.name)).collect();
+
+    let accepted_condition = match reason(&problems) {
+        None => extra("Accepted", true, "AllAccepted", format!("{} found good", rules(accepted))),
+        Some(reason) => extra("Accepted", false, reason, describe(&problems)),
+    };
+    let loaded_condition = if facts.stacks.is_empty() {
+        extra("Loaded", false, "NotSelected", "no MonitoringStack selects this AlertRule".into())
+    } else if !waiting.is_empty() {
+        extra("Loaded", false, "NotLoaded", waiting.join("; "))
+    } else if shipped.text.is_empty() {
+        extra("Loaded", false, "NothingToLoad", "every rule was refused".into())
+    } else {
+        extra("Loaded", true, "Confirmed", format!("{} live in {}", rules(accepted), names.join(", ")))
+    };
+    let outcome = if facts.stacks.is_empty() {
+        Outcome::Stalled { reason: "NotSelected", message: not_selected(&facts.passed_over) }
+    } else if let Some(reason) = reason(&problems) {
+        Outcome::Stalled { reason, message: format!("{refused} of {}: {}", rules(shipped.rules), describe(&problems)) }
+    } else if !waiting.is_empty() {
+        Outcome::Progressing { reason: "NotLoaded", message: waiting.join("; ") }
+    } else {
+        Outcome::Ready { reason: "Loaded", message: format!("{} live in {}", rules(accepted), names.join(", ")) }
+    };
+    let previous = facts.previous;
+    let status = AlertRuleStatus {
+        observed_generation: Some(facts.generation),
+        conditions: conditions(
+            &previous.conditions,
+            Some(facts.generation),
+            &outcome,
+            &[accepted_condition, loaded_condition],
+            now,
+        ),
+        accepted: Some(accepted as i32),
+        refused: Some(refused as i32),
+        firing: facts.firing.or(previous.firing).or(Some(0)),
+        rules: problems,
+        stacks: stacks.collect(),
+    };
+    // A rule that was found bad is told at once, and so is a wait that was told before.
+    let news = status.rules != previous.rules;
+    let settled = (waiting.is_empty() && !facts.stacks.is_empty()) || news;
+    Told { status, settled }
+}
+
+/// Whether the status says that Prometheus had confirmed the rules of this generation.
+pub fn was_loaded(status: &AlertRuleStatus, generation: i64) -> bool {
+    let loaded = |condition: &_| {
+        let k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition { type_, status, .. } = condition;
+        type_ == "Loaded" && status == "True"
+    };
+    status.observed_generation == Some(generation) && status.conditions.iter().any(loaded)
+}
+
+/// Reason and note of the Event for every rule that is refused now and was not before.
+pub fn news(before: &AlertRuleStatus, after: &AlertRuleStatus) -> Vec<(&'static str, String)> {
+    let new = after.rules.iter().filter(|problem| !before.rules.contains(problem));
+    new.map(|problem| {
+        let reason = if problem.reason == QUARANTINED { QUARANTINED } else { "RuleRefused" };
+        (reason, sentence(problem))
+    })
+    .collect()
+}
+
+fn extra(type_: &'static str, status: bool, reason: &'static str, message: String) -> Extra {
+    Extra { type_, status: Some(status), reason, message }
+}
+
+fn rules(count: usize) -> String {
+    if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") }
+}
+
+/// The one reason of all refusals, or that there are several; `None` when nothing was refused.
+fn reason(problems: &[RuleProblem]) -> Option<&'static str> {
+    const REASONS: [&str; 8] = [
+        "ParseError",
+        "InvalidTemplate",
+        "InvalidLabel",
+        "InvalidName",
+        "InvalidTier",
+        "Duplicate",
+        "TooLarge",
+        QUARANTINED,
+    ];
+    let first = problems.first()?;
+    let same = problems.iter().all(|problem| problem.reason == first.reason);
+    let known = REASONS.into_iter().find(|reason| same && *reason == first.reason);
+    Some(known.unwrap_or("RulesRefused"))
+}
+
+/// The first few of them, in one line.
+fn describe(problems: &[RuleProblem]) -> String {
+    const TOLD: usize = 3;
+    let told: Vec<String> = problems.iter().take(TOLD).map(sentence).collect();
+    let more = problems.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" (and {more} more, see status.rules)") } else { String::new() };
+    format!("{}{more}", told.join("; "))
+}
+
+fn sentence(problem: &RuleProblem) -> String {
+    let column = problem.column.map(|column| format!(" column {column}")).unwrap_or_default();
+    format!("rule {} {}: {}{column}: {}", problem.index, problem.name, problem.field, problem.message)
+}
+
+fn not_selected(passed_over: &[String]) -> String {
+    if passed_over.is_empty() {
+        return "no MonitoringStack with Prometheus exists: create one, with spec.discovery {} to take the rules of all namespaces"
+            .to_owned();
+    }
+    format!(
+        "no MonitoringStack selects this AlertRule ({}): widen spec.discovery of one, or change the labels of this object or of its namespace",
+        passed_over.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::group::Problem;
+
+    fn shipped(problems: Vec<Problem>) -> Shipped {
+        Shipped { text: "x".into(), rules: 2, problems }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn tell(shipped: &Shipped, waits_for: Option<&'static str>, previous: &AlertRuleStatus, now: i64) -> Told {
+        let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for };
+        of(
+            &Facts { generation: 3, shipped, stacks: vec![stack], passed_over: vec![], firing: Some(1), previous },
+            at(now),
+        )
+    }
+
+    fn read(told: &Told) -> Vec<(&str, &str, &str)> {
+        let conditions = told.status.conditions.iter();
+        conditions.map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
+    }
+
+    fn bad() -> Problem {
+        let told = RuleProblem {
+            index: 1,
+            name: "Bad".into(),
+            field: "expr".into(),
+            column: Some(7),
+            reason: "ParseError".into(),
+            message: "unexpected \")\"".into(),
+            digest: None,
+        };
+        Problem { told, kept: Some(2) }
+    }
+
+    #[test]
+    fn confirmed_rules_are_ready_and_the_same_facts_give_the_same_status() {
+        let told = tell(&shipped(vec![]), None, &AlertRuleStatus::default(), 1);
+        assert!(told.settled && was_loaded(&told.status, 3) && !was_loaded(&told.status, 4));
+        assert_eq!(tell(&shipped(vec![]), None, &told.status, 99), told);
+        let stack = &told.status.stacks[0];
+        assert_eq!((stack.loaded, stack.total, stack.shard, told.status.firing), (2, 2, Some(7), Some(1)));
+    }
+
+    #[test]
+    fn a_refused_rule_is_named_while_the_others_are_loaded() {
+        let told = tell(&shipped(vec![bad()]), None, &AlertRuleStatus::default(), 1);
+        assert_eq!(
+            read(&told),
+            [
+                ("Ready", "False", "ParseError"),
+                ("Reconciling", "False", "ParseError"),
+                ("Stalled", "True", "ParseError"),
+                ("Accepted", "False", "ParseError"),
+                ("Loaded", "True", "Confirmed"),
+            ]
+        );
+        let message = &told.status.conditions[0].message;
+        assert_eq!(
+            message,
+            "1 of 2 rules: rule 1 Bad: expr column 7: unexpected \")\"; its version of generation 2 stays live"
+        );
+        assert_eq!(news(&AlertRuleStatus::default(), &told.status).len(), 1);
+        assert!(news(&told.status, &told.status).is_empty());
+    }
+
+    #[test]
+    fn a_wait_is_not_worth_a_write_until_it_is_long() {
+        let told = tell(&shipped(vec![]), Some("no replica of Prometheus is ready"), &AlertRuleStatus::default(), 1);
+        assert!(!told.settled);
+        assert_eq!(
+            (read(&told)[0], read(&told)[4]),
+            (("Ready", "Unknown", "NotLoaded"), ("Loaded", "False", "NotLoaded"))
+        );
+    }
+
+    #[test]
+    fn a_rule_that_nobody_selects_says_the_way_out() {
+        let (shipped, previous) = (shipped(vec![]), AlertRuleStatus::default());
+        let facts = |passed_over| Facts {
+            generation: 1,
+            shipped: &shipped,
+            stacks: vec![],
+            passed_over,
+            firing: None,
+            previous: &previous,
+        };
+        let told = of(&facts(vec!["monitoring/main looks in namespace monitoring".into()]), at(1));
+        assert_eq!(read(&told)[2], ("Stalled", "True", "NotSelected"));
+        let message = &told.status.conditions[0].message;
+        assert!(
+            message.contains("monitoring/main looks in namespace monitoring") && message.contains("spec.discovery")
+        );
+        assert!(of(&facts(vec![]), at(1)).status.conditions[0].message.contains("create one"));
+    }
+}

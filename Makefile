@@ -9,7 +9,7 @@ CLUSTER_CLI := e2e/cluster/cluster
 export PATH := $(shell $(CLUSTER_CLI) bin):$(PATH)
 LOCKED := $(CLUSTER_CLI) lock --
 
-.PHONY: help demo test unit e2e bench generate check-generated fmt lint deny tools cluster cluster-down
+.PHONY: help demo test unit e2e bench generate check-generated fmt lint deny shell tools cluster cluster-down
 
 help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,12 +39,17 @@ check-generated:
 fmt: ## format the Rust sources
 	cargo fmt
 
-lint: deny ## formatting, clippy with warnings as errors, cargo deny
+lint: deny shell ## formatting, clippy with warnings as errors, cargo deny, shellcheck
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- -D warnings
 
 deny:
 	@e2e/deny
+
+SCRIPTS := .ci/run e2e/bench e2e/check-generated e2e/demo e2e/deny e2e/install e2e/test e2e/cluster/cluster $(wildcard e2e/cluster/lib/*.sh)
+shell:
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); \
+	else echo "shellcheck is not installed: the scripts are not checked"; fi
 
 tools: ## build kubectl, helm, promtool and the rest of the cluster's programs
 	@$(CLUSTER_CLI) tools

@@ -89,6 +89,19 @@ fn each_fault_names_file_document_object_field_value_and_the_way_out() {
             "{prometheus: {pod: {extraArgs: ['--config.file=x']}}}",
             "spec.prometheus.pod.extraArgs has --config.file=x, a flag that Evenkeel sets itself: take it out",
         ),
+        // Channels.
+        (
+            "NotificationChannel",
+            "{email: {to: 'a@example.com, b', from: c@example.com, smarthost: 'smtp.example.com:587'}}",
+            "spec.email.to has \"b\", which is no email address",
+        ),
+        // What CEL says in the API server.
+        (
+            "NotificationChannel",
+            "{slack: {webhookUrlSecretRef: {name: a, key: b}}, webhook: {url: 'http://a'}}",
+            "spec: set exactly one of slack, pagerduty, webhook and email",
+        ),
+        ("AlertRule", "{rules: [{alert: A, record: 'a:b', expr: up}]}", "spec.rules[0]: set exactly one of alert"),
         // Responses.
         (
             "AlertResponse",

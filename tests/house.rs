@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: no client, no clock, no environment. Files, folders, and all files whose path begins so.
-const PURE: [&str; 37] = [
+const PURE: [&str; 44] = [
     "src/api",
+    "src/cli/cel.rs",
     "src/cli/check.rs",
     "src/cli/render.rs",
     "src/cli/resource.rs",
@@ -27,8 +28,13 @@ const PURE: [&str; 37] = [
     "src/response/validate.rs",
     "src/response/verify.rs",
     "src/rule/compile.rs",
+    "src/rule/group.rs",
+    "src/rule/index",
+    "src/rule/packing.rs",
     "src/rule/promql.rs",
+    "src/rule/quarantine.rs",
     "src/rule/shards.rs",
+    "src/rule/status.rs",
     "src/rule/template.rs",
     "src/rule/yaml.rs",
     "src/stack/build.rs",
@@ -36,9 +42,10 @@ const PURE: [&str; 37] = [
     "src/stack/discovery.rs",
     "src/stack/matchers.rs",
     "src/stack/names.rs",
+    "src/stack/pods.rs",
     "src/stack/render.rs",
-    "src/stack/routes.rs",
-    "src/stack/routes/",
+    "src/stack/routes",
+    "src/stack/status",
     "src/stack/storage.rs",
     "src/stack/token.rs",
     "src/stack/validate.rs",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
-use cel::{Context, Program};
+use cel::{Context, Env, Program};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
@@ -40,9 +40,15 @@ const RESERVED: [&str; 22] = [
 ];
 
 /// Compiled rules by their text: files repeat kinds.
-#[derive(Default)]
 pub struct Rules {
+    env: Arc<Env>,
     programs: HashMap<String, Option<Program>>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { env: Arc::new(Env::stdlib()), programs: HashMap::new() }
+    }
 }
 
 impl Rules {
@@ -83,9 +89,9 @@ impl Rules {
         if rule.rule.contains("oldSelf") {
             return None;
         }
-        let compile = || Program::compile(&rule.rule).ok();
+        let compile = || self.env.compile(&rule.rule).ok();
         let program = self.programs.entry(rule.rule.clone()).or_insert_with(compile).as_ref()?;
-        let mut context = Context::default();
+        let mut context = Context::with_env(self.env.clone());
         context.add_variable_from_value("self", converted(Some(schema), value));
         match program.execute(&context) {
             Ok(cel::Value::Bool(holds)) => Some(holds),

@@ -11,7 +11,7 @@ use super::schema::{self, Fault};
 use crate::api::alert_response::StepAction;
 use crate::api::{AlertResponse, AlertRule, MonitoringStack, NotificationChannel};
 use crate::stack::routes::CHANNEL_NOT_FOUND;
-use crate::{response, rule, stack};
+use crate::{notify, response, rule, stack};
 
 /// Something that is wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,12 @@ fn judge(resource: &Resource, channels: &[NotificationChannel]) -> Judgement {
         Resource::Stack(stack) => judge_stack(stack, channels),
         Resource::Rule(rule) => judge_rule(rule),
         Resource::Response(response) => judge_response(response, channels),
-        // A channel has nothing beyond its schema; a run is the operator's own record.
-        Resource::Channel(_) | Resource::Run(_) => Judgement::default(),
+        Resource::Channel(channel) => {
+            let wrong = notify::channel::settings_fault(&channel.spec);
+            Judgement { wrong: wrong.map(Fault::whole).into_iter().collect(), open: vec![] }
+        }
+        // The operator's own record.
+        Resource::Run(_) => Judgement::default(),
     }
 }
 

@@ -59,7 +59,9 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, ReadError> {
 
 /// Splits the text of one file. A `kind: List` counts as its items.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, ReadError> {
-    let values: Vec<Value> = serde_saphyr::from_multiple(text)
+    // The files are the user's own: thousands of documents are no attack.
+    let options = serde_saphyr::options! { budget: None };
+    let values: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| ReadError::Yaml { path: file.to_owned(), message: error.to_string() })?;
     let unlisted = values.into_iter().flat_map(|value| match value {
         Value::Object(mut list) if list.get("kind").is_some_and(|kind| kind == "List") => match list.remove("items") {
@@ -127,6 +129,12 @@ mod tests {
         let yaml = "kind: A\nmetadata: {name: a}\n---\n---\nkind: List\nitems:\n- kind: B\n  metadata: {name: b, namespace: shop}\n- {}\n";
         let origins: Vec<_> = parse("f.yaml", yaml).unwrap().iter().map(|d| d.origin.to_string()).collect();
         assert_eq!(origins, ["f.yaml:1 A a", "f.yaml:2 B shop/b", "f.yaml:3 (no kind) (no name)"]);
+    }
+
+    #[test]
+    fn a_file_may_hold_thousands_of_documents() {
+        let yaml = "kind: A\n---\n".repeat(3000);
+        assert_eq!(parse("f.yaml", &yaml).unwrap().len(), 3000);
     }
 
     #[test]

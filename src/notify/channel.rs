@@ -69,7 +69,7 @@ pub type Values = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// How the channel stands. Pure.
 pub fn judge(namespace: &str, spec: &NotificationChannelSpec, secrets: &Values) -> Outcome {
-    if let Some(message) = spec.email.as_ref().and_then(email_fault) {
+    if let Some(message) = settings_fault(spec) {
         return Outcome::Stalled { reason: "InvalidEmail", message };
     }
     for (field, wanted) in spec.secret_refs() {
@@ -83,6 +83,11 @@ pub fn judge(namespace: &str, spec: &NotificationChannelSpec, secrets: &Values) 
         _ => "the Secrets that it refers to are there".to_owned(),
     };
     Outcome::Ready { reason: "Usable", message }
+}
+
+/// What is wrong with the settings themselves, whatever the Secrets hold. Pure.
+pub fn settings_fault(spec: &NotificationChannelSpec) -> Option<String> {
+    spec.email.as_ref().and_then(email_fault)
 }
 
 fn secret_fault(

@@ -13,6 +13,8 @@ pub mod k8s;
 pub mod leader;
 /// Prometheus metrics of the operator itself.
 pub mod metrics;
+/// The name that was probably meant.
+mod nearest;
 /// NotificationChannel: Alertmanager receivers and direct delivery.
 pub mod notify;
 /// All wiring: controllers, watches, servers, lease, shutdown.

@@ -9,6 +9,7 @@ use super::cel::Rules;
 use super::documents::Document;
 use super::schema::{self, Fault};
 use crate::api::{self, AlertResponse, AlertRule, GROUP, MonitoringStack, NotificationChannel, ResponseRun};
+use crate::nearest::nearest;
 
 /// An object of one of Evenkeel's kinds. A new kind does not compile until it is handled.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ impl Decoder {
             Some(_) if api_version.is_empty() => return Some(Decoded::wrong("apiVersion", "is required".into())),
             None if ours => {
                 let known = self.crds.iter().map(|crd| crd.spec.names.kind.as_str());
-                let hint = match schema::nearest(known.clone(), kind) {
+                let hint = match nearest(known.clone(), kind) {
                     Some(near) => format!("did you mean {near}?"),
                     None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
                 };

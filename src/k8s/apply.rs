@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::drift;
 use super::manifests::{Applied, Built, Manifests};
-use super::meta::{APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
+use super::meta::{self, APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
 use super::report::{self, Reportable};
 
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,10 @@ impl Reportable for ApplyError {
 
 /// Namespace and name.
 type Names = BTreeSet<(Option<String>, String)>;
+
+fn names<K: ResourceExt>(objects: &[K]) -> Names {
+    objects.iter().map(|object| (object.namespace(), object.name_any())).collect()
+}
 
 /// What the writer needs of a kind.
 pub trait Child: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync {}
@@ -119,8 +123,8 @@ impl Writer {
         // What others refer to comes first: identities, then configuration, then workloads.
         Ok(Manifests {
             service_accounts: self.apply_kind(owner, set, service_accounts).await?,
-            role_bindings: self.apply_everywhere(owner, set, role_bindings).await?,
-            cluster_role_bindings: self.apply_cluster(owner, set, cluster_role_bindings).await?,
+            role_bindings: self.apply_role_bindings(owner, set, role_bindings).await?,
+            cluster_role_bindings: self.apply_cluster_role_bindings(owner, set, cluster_role_bindings).await?,
             secrets: self.apply_kind(owner, set, secrets).await?,
             config_maps: self.apply_kind(owner, set, config_maps).await?,
             services: self.apply_kind(owner, set, services).await?,
@@ -136,7 +140,12 @@ impl Writer {
         K: Child + Resource<Scope = NamespaceResourceScope>,
     {
         let within = Api::<K>::namespaced(self.client.clone(), &owner.namespace);
-        self.apply_and_prune(owner, set, wanted, &within, |_| within.clone()).await
+        let (names, mut applied) = (names(&wanted), Vec::with_capacity(wanted.len()));
+        for object in wanted {
+            applied.push(self.apply_one(owner, set, &within, object).await?);
+        }
+        self.prune(owner, set, &names, &within, |_| within.clone()).await?;
+        Ok(applied)
     }
 
     async fn apply_stateful_sets(
@@ -145,48 +154,49 @@ impl Writer {
         set: &str,
         wanted: Vec<StatefulSet>,
     ) -> Result<Vec<StatefulSet>, ApplyError> {
-        let names: Names = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
-        let mut applied = Vec::with_capacity(wanted.len());
+        let within = Api::<StatefulSet>::namespaced(self.client.clone(), &owner.namespace);
+        let (names, mut applied) = (names(&wanted), Vec::with_capacity(wanted.len()));
         for object in wanted {
             applied.push(self.apply_stateful_set(owner, set, object).await?);
         }
-        let within = Api::<StatefulSet>::namespaced(self.client.clone(), &owner.namespace);
         self.prune(owner, set, &names, &within, |_| within.clone()).await?;
         Ok(applied)
     }
 
-    /// One kind, in whatever namespace each object names.
-    async fn apply_everywhere<K>(&self, owner: &Owner, set: &str, wanted: Vec<K>) -> Result<Vec<K>, ApplyError>
-    where
-        K: Child + Resource<Scope = NamespaceResourceScope>,
-    {
-        let all = Api::<K>::all(self.client.clone());
-        let home =
-            |namespace: Option<&str>| Api::namespaced(self.client.clone(), namespace.unwrap_or(&owner.namespace));
-        self.apply_and_prune(owner, set, wanted, &all, home).await
-    }
-
-    async fn apply_cluster<K: Child>(&self, owner: &Owner, set: &str, wanted: Vec<K>) -> Result<Vec<K>, ApplyError> {
-        let all = Api::<K>::all(self.client.clone());
-        self.apply_and_prune(owner, set, wanted, &all, |_| all.clone()).await
-    }
-
-    async fn apply_and_prune<K: Child>(
+    /// Bindings, in whatever namespace each names.
+    async fn apply_role_bindings(
         &self,
         owner: &Owner,
         set: &str,
-        wanted: Vec<K>,
-        listing: &Api<K>,
-        home: impl Fn(Option<&str>) -> Api<K>,
-    ) -> Result<Vec<K>, ApplyError> {
-        let names: Names = wanted.iter().map(|object| (object.namespace(), object.name_any())).collect();
-        let mut applied = Vec::with_capacity(wanted.len());
+        wanted: Vec<RoleBinding>,
+    ) -> Result<Vec<RoleBinding>, ApplyError> {
+        let home = |namespace: Option<&str>| self.role_bindings(owner, namespace);
+        let (names, mut applied) = (names(&wanted), Vec::with_capacity(wanted.len()));
         for object in wanted {
-            let api = home(object.meta().namespace.as_deref());
-            applied.push(self.apply_one(owner, set, &api, object).await?);
+            let api = home(object.metadata.namespace.as_deref());
+            applied.push(self.apply_binding(owner, set, &api, object).await?);
         }
-        self.prune(owner, set, &names, listing, home).await?;
+        self.prune(owner, set, &names, &Api::all(self.client.clone()), home).await?;
         Ok(applied)
+    }
+
+    async fn apply_cluster_role_bindings(
+        &self,
+        owner: &Owner,
+        set: &str,
+        wanted: Vec<ClusterRoleBinding>,
+    ) -> Result<Vec<ClusterRoleBinding>, ApplyError> {
+        let all = Api::<ClusterRoleBinding>::all(self.client.clone());
+        let (names, mut applied) = (names(&wanted), Vec::with_capacity(wanted.len()));
+        for object in wanted {
+            applied.push(self.apply_binding(owner, set, &all, object).await?);
+        }
+        self.prune(owner, set, &names, &all, |_| all.clone()).await?;
+        Ok(applied)
+    }
+
+    fn role_bindings(&self, owner: &Owner, namespace: Option<&str>) -> Api<RoleBinding> {
+        Api::namespaced(self.client.clone(), namespace.unwrap_or(&owner.namespace))
     }
 
     /// Deletes what the set has in the cluster and `names` does not name.
@@ -217,10 +227,8 @@ impl Writer {
 
     /// Deletes the children that no garbage collector takes with their owner: the bindings beyond its namespace.
     pub async fn release(&self, owner: &Owner, set: &str) -> Result<(), ApplyError> {
-        let everywhere = |namespace: Option<&str>| {
-            Api::<RoleBinding>::namespaced(self.client.clone(), namespace.unwrap_or(&owner.namespace))
-        };
-        self.prune(owner, set, &Names::new(), &Api::<RoleBinding>::all(self.client.clone()), everywhere).await?;
+        let home = |namespace: Option<&str>| self.role_bindings(owner, namespace);
+        self.prune(owner, set, &Names::new(), &Api::all(self.client.clone()), home).await?;
         let cluster = Api::<ClusterRoleBinding>::all(self.client.clone());
         self.prune(owner, set, &Names::new(), &cluster, |_| cluster.clone()).await
     }
@@ -274,6 +282,7 @@ impl Writer {
         let desired = serde_json::to_value(&object).map_err(json)?;
         let memory = format!("{kind}/{}/{name}", object.namespace().unwrap_or_default());
 
+        let exists = live.is_some();
         if let Some(live) = live {
             let settled =
                 Settled { digest: fingerprint.clone(), resource_version: live.resource_version().unwrap_or_default() };
@@ -288,10 +297,15 @@ impl Writer {
         let mut body = desired;
         body["apiVersion"] = K::api_version(&()).into();
         body["kind"] = kind.clone().into();
-        let answer = api
-            .patch(&name, &manager, &Patch::Apply(&body))
-            .await
-            .map_err(|e| ApplyError::api::<K>("apply", &name, e))?;
+        let mut answer = api.patch(&name, &manager, &Patch::Apply(&body)).await;
+        // Entries that somebody else put into a list can make the sum of both invalid: a merge patch replaces lists.
+        if matches!(&answer, Err(kube::Error::Api(status)) if status.code == 422)
+            && exists
+            && api.patch(&name, &meta::patch_as(set), &Patch::Merge(&body)).await.is_ok()
+        {
+            answer = api.patch(&name, &manager, &Patch::Apply(&body)).await;
+        }
+        let answer = answer.map_err(|e| ApplyError::api::<K>("apply", &name, e))?;
         if let Ok(mut memo) = self.settled.lock() {
             let resource_version = answer.resource_version().unwrap_or_default();
             memo.insert(memory, Settled { digest: fingerprint, resource_version });

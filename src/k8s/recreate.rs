@@ -1,5 +1,5 @@
-//! Fields of a StatefulSet that cannot be changed: it is deleted and made anew. Its pods go on and are taken back, except
-//! where they lack a claim that the new one wants.
+//! Fields that cannot be changed: the object is deleted and made anew. The pods of a StatefulSet go on and are taken
+//! back, except where they lack a claim that the new one wants.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Resource, ResourceExt};
 
-use super::apply::{ApplyError, Writer};
+use super::apply::{ApplyError, Child, Writer};
 use super::meta::Owner;
 
 /// How long the API server may take to let go of the pods.
@@ -16,6 +16,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Writer {
+    /// Applies one binding; its role cannot be changed.
+    pub(super) async fn apply_binding<K: Child>(
+        &self,
+        owner: &Owner,
+        set: &str,
+        api: &Api<K>,
+        wanted: K,
+    ) -> Result<K, ApplyError> {
+        match self.apply_one(owner, set, api, wanted.clone()).await {
+            Err(error) if error.invalid().is_some() => {
+                let name = wanted.name_any();
+                tracing::info!(kind = %K::kind(&()), name, why = %error, "making a binding anew");
+                match api.delete(&name, &DeleteParams::default()).await {
+                    Ok(_) => self.apply_one(owner, set, api, wanted).await,
+                    Err(_) => Err(error),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Applies one StatefulSet. Where the API server refuses to change it, it is deleted and made anew while its pods
     /// go on; but only when it would take the new one, since pods without a StatefulSet are not replaced.
     pub(super) async fn apply_stateful_set(

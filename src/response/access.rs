@@ -20,6 +20,9 @@ use crate::k8s::meta::digest;
 /// Roles cannot be watched; a change of one is noticed after this at the latest.
 const REPEAT: SignedDuration = SignedDuration::from_hours(1);
 
+/// Answers that are kept.
+const MAX_KNOWN: usize = 10_000;
+
 /// What is to be allowed: patching this Deployment, or any of the namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
@@ -71,7 +74,12 @@ impl Rights {
             None => rests_on,
             Some(_) => format!("{rests_on}/{}", self.bindings(access.namespace).await?),
         };
-        known().insert(uid.to_owned(), Known { rests_on, asked_at: now, denied: denied.clone() });
+        let mut known = known();
+        // Responses that are gone are not told of: now and then all is asked anew.
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(uid.to_owned(), Known { rests_on, asked_at: now, denied: denied.clone() });
         Ok(denied)
     }
 

@@ -250,3 +250,6 @@ fn runs_per_hour(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Answer {
 pub fn short(span: SignedDuration) -> String {
     PromDuration::from_secs(span.as_secs().unsigned_abs()).to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,10 @@ pub enum Invalid {
     ScaleMax { index: usize, to: i32, max: i32 },
     #[error("spec.target.name {name:?} is not the name of a workload: lower-case letters, digits, '-' and '.'")]
     TargetName { name: String },
+    #[error(
+        "spec.serviceAccountName {name:?} is not the name of a ServiceAccount: lower-case letters, digits, '-' and '.'"
+    )]
+    ServiceAccountName { name: String },
 }
 
 impl Reportable for Invalid {
@@ -41,6 +45,7 @@ impl Reportable for Invalid {
             Self::Settle { .. } => "InvalidVerify",
             Self::NoAction { .. } | Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
             Self::TargetName { .. } => "InvalidTarget",
+            Self::ServiceAccountName { .. } => "InvalidServiceAccountName",
         }
     }
 }
@@ -64,6 +69,9 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
     let selector = selector(spec)?;
     if let Some(name) = spec.target.name.as_ref().filter(|n| !n.is_empty() && !is_object_name(n)) {
         return Err(Invalid::TargetName { name: name.clone() });
+    }
+    if let Some(name) = spec.service_account_name.as_ref().filter(|n| !is_object_name(n)) {
+        return Err(Invalid::ServiceAccountName { name: name.clone() });
     }
     if spec.verify.settle >= spec.verify.within {
         let (settle, within) = (spec.verify.settle.to_string(), spec.verify.within.to_string());
@@ -169,6 +177,10 @@ mod tests {
         for (yaml, part) in [
             ("{match: {alert: A, matchers: ['x=y', 'z']}, target: {name: w}, steps: [{restart: {}}]}", "matchers[1]"),
             ("{match: {alert: A}, target: {name: W_1}, steps: [{restart: {}}]}", "spec.target.name \"W_1\""),
+            (
+                "{match: {alert: A}, target: {name: w}, serviceAccountName: 'kube-system:admin', steps: [{restart: {}}]}",
+                "spec.serviceAccountName \"kube-system:admin\"",
+            ),
             ("{match: {alert: A}, target: {name: w}, steps: [{}]}", "spec.steps[0] has no action"),
             ("{match: {alert: A}, target: {name: w}, steps: [{rollback: {to: 0}}]}", "spec.steps[0].rollback.to"),
             (

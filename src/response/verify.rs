@@ -116,3 +116,84 @@ fn workload(lookup: &Lookup, reference: &str) -> Holds {
         Lookup::NotLooked => Holds::Unknown(format!("{reference} was not looked at")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::response::facts::Workload;
+    use serde_json::json;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    fn run() -> ResponseRun {
+        let spec = json!({
+            "responseRef": {"name": "fix", "uid": "u", "generation": 1}, "alert": {"name": "A", "fingerprint": "f"},
+            "target": {"kind": "Deployment", "name": "web"}, "mode": "Act", "steps": [], "attempt": 1,
+            "verify": {"within": "10m", "settle": "30s"},
+        });
+        ResponseRun::new("run", serde_json::from_value(spec).unwrap())
+    }
+
+    fn facts(state: AlertState, asked: Asked, available: i32) -> Facts {
+        let deployment = serde_json::from_value(json!({
+            "metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": {}, "template": {}},
+            "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": available},
+        }))
+        .unwrap();
+        let workload = Lookup::Found(Box::new(Workload { deployment, ..Workload::default() }));
+        Facts { alert: Known { state, asked, seen_at: None }, workload, ..Facts::default() }
+    }
+
+    /// The verdict at the deadline of a repair that ended at second 0.
+    fn at_the_end(facts: &Facts) -> Option<Verdict> {
+        let verification = begin(&run().spec.verify, at(0));
+        judge(&run(), &verification, facts, at(600)).verdict.map(|(verdict, _)| verdict)
+    }
+
+    #[test]
+    fn a_repair_is_proved_when_alert_and_workload_were_well_for_the_whole_of_settle() {
+        let (run, well) = (run(), facts(AlertState::Resolved, Asked::NoAnswer, 1));
+        let first = judge(&run, &begin(&run.spec.verify, at(0)), &well, at(10));
+        assert_eq!((first.verdict, first.verification.holds_since.clone()), (None, Some(Time(at(10)))));
+        assert_eq!(judge(&run, &first.verification, &well, at(39)).verdict, None);
+        let last = judge(&run, &first.verification, &well, at(40));
+        assert_eq!(last.verdict.unwrap().0, Verdict::Pass);
+        // A relapse begins the wait anew.
+        let relapse = judge(&run, &first.verification, &facts(AlertState::Resolved, Asked::NoAnswer, 0), at(20));
+        assert_eq!(relapse.verification.holds_since, None);
+    }
+
+    #[test]
+    fn what_is_known_to_be_wrong_fails_and_what_is_not_known_is_inconclusive() {
+        use {AlertState::Firing, AlertState::Resolved, Verdict::Fail, Verdict::Inconclusive};
+        for (facts, verdict) in [
+            (facts(Firing, Asked::Firing, 1), Fail),
+            (facts(Resolved, Asked::NoAnswer, 0), Fail),
+            (facts(Firing, Asked::NoAnswer, 1), Inconclusive),
+            // An Alertmanager that was restarted has no alerts either.
+            (facts(Firing, Asked::Absent, 1), Inconclusive),
+            (Facts { workload: Lookup::Failed("away".into()), ..facts(Resolved, Asked::NoAnswer, 1) }, Inconclusive),
+        ] {
+            assert_eq!(at_the_end(&facts), Some(verdict), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn what_begins_to_be_well_before_the_deadline_may_settle_after_it() {
+        let (run, well) = (run(), facts(AlertState::Resolved, Asked::NoAnswer, 1));
+        let late = judge(&run, &begin(&run.spec.verify, at(0)), &well, at(590));
+        assert_eq!(judge(&run, &late.verification, &well, at(610)).verdict, None);
+        assert_eq!(judge(&run, &late.verification, &well, at(620)).verdict.unwrap().0, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_delivery_from_before_the_repair_says_nothing_about_it() {
+        let mut facts = facts(AlertState::Firing, Asked::NoAnswer, 1);
+        facts.alert.seen_at = Some(at(-60));
+        assert_eq!(at_the_end(&facts), Some(Verdict::Inconclusive));
+        facts.alert.seen_at = Some(at(60));
+        assert_eq!(at_the_end(&facts), Some(Verdict::Fail));
+    }
+}

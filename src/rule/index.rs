@@ -92,9 +92,6 @@ impl Index {
         };
         if !same {
             stack.selects = selects;
-            for recovered in self.recovered.get(&key).into_iter().flat_map(HashMap::values) {
-                stack.packing.disturbed(recovered.0);
-            }
             let all: Vec<Key> = self.rules.keys().cloned().collect();
             all.iter().for_each(|rule| self.place(rule, None));
         }
@@ -165,7 +162,7 @@ impl Index {
     /// version of a rule that is refused now is in it. Before any AlertRule is known.
     pub fn recovered(&mut self, stack: &str, shard: usize, file: &str) {
         if let Some(stack) = self.stacks.get_mut(stack) {
-            stack.packing.disturbed(shard);
+            stack.packing.found(shard, shards::edition(file));
         }
         let recovered = self.recovered.entry(stack.into()).or_default();
         for text in shards::groups(file) {

@@ -46,6 +46,8 @@ pub struct Placement {
 struct Shard {
     members: BTreeSet<Key>,
     bytes: usize,
+    /// See `shards::file`.
+    edition: u32,
     /// Number and revision of what was written, the newest last; no revision: it was deleted.
     written: VecDeque<(u64, Option<Box<str>>)>,
     /// Every ready replica has what was written with this number, or something newer.
@@ -208,8 +210,14 @@ impl Packing {
         }
     }
 
-    /// The shard is not in the cluster as it was written, or was found there after a restart.
+    /// The shard is not in the cluster as it was written.
     pub fn disturbed(&mut self, shard: usize) {
+        self.dirty.insert(shard);
+    }
+
+    /// The shard was found in the cluster after a restart.
+    pub fn found(&mut self, shard: usize, edition: u32) {
+        self.shards[shard].edition = edition;
         self.dirty.insert(shard);
     }
 
@@ -224,8 +232,10 @@ impl Packing {
         self.writing.insert(shard);
         let texts: Vec<Cow<str>> =
             self.shards[shard].members.iter().map(|rule| self.shipped(rule, text_of(rule))).collect();
-        let empty = texts.iter().all(|text| text.is_empty());
-        let file = (!empty).then(|| shards::file(shard, texts.iter().map(|text| &**text)));
+        // While rules are withheld even an empty shard is written: its revision tells that Prometheus reloads again.
+        let searching = self.trial.is_some() && !texts.is_empty();
+        let empty = texts.iter().all(|text| text.is_empty()) && !searching;
+        let file = (!empty).then(|| shards::file(shard, self.shards[shard].edition, texts.iter().map(|text| &**text)));
         Content { number, file }
     }
 
@@ -407,14 +417,14 @@ impl Packing {
             }
             let rules: BTreeSet<Key> = suspects.iter().map(|suspect| suspect.rule.clone()).collect();
             self.trial = Some(Trial::new(suspects, now));
-            self.rewrite(&rules, number);
+            self.rewrite(&rules, number, true);
             return None;
         }
         let settled = self.settled();
         match self.trial.as_mut()?.step(settled, failing, now) {
             Step::Wait => None,
             Step::Changed(rules) => {
-                self.rewrite(&rules, number);
+                self.rewrite(&rules, number, failing);
                 None
             }
             Step::Guilty(suspect) => Some(suspect),
@@ -426,7 +436,12 @@ impl Packing {
         }
     }
 
-    fn rewrite(&mut self, rules: &BTreeSet<Key>, number: u64) {
+    /// `anew`: Prometheus must load them, also when it has these very groups already.
+    fn rewrite(&mut self, rules: &BTreeSet<Key>, number: u64, anew: bool) {
+        let places = rules.iter().filter_map(|rule| self.placed.get(rule)?.shard);
+        for shard in places.collect::<BTreeSet<_>>().into_iter().filter(|_| anew) {
+            self.shards[shard].edition += 1;
+        }
         for rule in rules {
             if let Some(placement) = self.placed.get_mut(rule) {
                 placement.since = number;

@@ -58,9 +58,11 @@ pub fn with_room(group: &str, length: usize, used: impl Fn(usize) -> usize) -> O
 }
 
 /// The file of a shard and its revision. The first group yields no series; its labels tell the revision to whoever
-/// asks a Prometheus for it.
-pub fn file<'a>(shard: usize, groups: impl Iterator<Item = &'a str> + Clone) -> (String, String) {
-    let revision = digest(groups.clone(), 16);
+/// asks a Prometheus for it. Files of another `edition` differ though their groups are the same: Prometheus does not
+/// reload what it has loaded already, and would not take back that its last reload failed.
+pub fn file<'a>(shard: usize, edition: u32, groups: impl Iterator<Item = &'a str> + Clone) -> (String, String) {
+    let digest = digest(groups.clone(), 16);
+    let revision = if edition == 0 { digest } else { format!("{digest}-{edition}") };
     let mut text = format!(
         "groups:\n- name: {REVISION_GROUP}\n  interval: 1h\n  rules:\n  - record: evenkeel:shard_revision:info\n    \
          expr: vector(1) < 0\n    labels:\n      revision: {}\n      shard: '{shard:02}'\n",
@@ -68,6 +70,13 @@ pub fn file<'a>(shard: usize, groups: impl Iterator<Item = &'a str> + Clone) -> 
     );
     text.extend(groups);
     (text, revision)
+}
+
+/// The edition of a file.
+pub fn edition(file: &str) -> u32 {
+    let revision = file.lines().find_map(|line| line.trim_start().strip_prefix("revision: "));
+    let revision = revision.map(|revision| revision.trim_matches('\''));
+    revision.and_then(|revision| revision.split_once('-')?.1.parse().ok()).unwrap_or_default()
 }
 
 /// The groups of a file, without the one of the revision.
@@ -115,8 +124,9 @@ mod tests {
     fn a_file_gives_its_groups_back() {
         let groups_in =
             ["# generation 1\n- name: a/b\n  rules:\n  - x\n", "# generation 12\n- name: a/c\n  rules:\n  - y\n"];
-        let (text, _) = file(3, groups_in.into_iter());
-        assert_eq!(groups(&text).collect::<Vec<_>>(), groups_in);
-        assert_eq!(groups(&file(3, [].into_iter()).0).count(), 0);
+        let (text, _) = file(3, 0, groups_in.into_iter());
+        assert_eq!((groups(&text).collect::<Vec<_>>(), edition(&text)), (groups_in.to_vec(), 0));
+        assert_eq!(groups(&file(3, 0, [].into_iter()).0).count(), 0);
+        assert_eq!(edition(&file(3, 12, groups_in.into_iter()).0), 12);
     }
 }

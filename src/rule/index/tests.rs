@@ -48,6 +48,8 @@ struct World {
     /// What the Prometheus of a stack runs with.
     loaded: BTreeMap<Key, BTreeMap<usize, (String, String)>>,
     poison: &'static str,
+    /// Whether the last reload failed.
+    failed: BTreeSet<Key>,
     writes: usize,
 }
 
@@ -76,11 +78,15 @@ impl World {
                 self.files.iter().filter(|(place, _)| place.0 == stack).map(|(p, file)| (p.1, file.clone())).collect();
             let good = self.poison.is_empty() || !wanted.values().any(|(text, _)| text.contains(self.poison));
             let loaded = self.loaded.entry(stack.clone()).or_default();
-            if good {
+            // Like the real one, it does not reload what it has.
+            if *loaded != wanted && good {
                 *loaded = wanted;
+                self.failed.remove(&stack);
+            } else if *loaded != wanted {
+                self.failed.insert(stack.clone());
             }
             let revisions = loaded.iter().map(|(shard, (_, revision))| (*shard, revision.as_str().into())).collect();
-            let report = Report { asked: true, revisions, reloaded: Some(good) };
+            let report = Report { asked: true, revisions, reloaded: Some(!self.failed.contains(&stack)) };
             index.report(&stack, vec![("p-0".to_owned(), report)], at(now));
         }
     }
@@ -259,7 +265,7 @@ fn after_a_restart_nothing_is_written_and_every_rule_stays_in_its_shard() {
     let mut files = world.files.clone();
     let home = &mut files.get_mut(&(MAIN.into(), shards::home("shop/r7"))).unwrap().0;
     let others = shards::groups(home).filter(|text| !text.contains("- name: shop/r7\n"));
-    *home = shards::file(0, Vec::from_iter(others).into_iter()).0;
+    *home = shards::file(0, 0, Vec::from_iter(others).into_iter()).0;
     files.entry(moved.clone()).or_default().0.push_str(&index.rules["shop/r7"].shipped.text);
     let statuses: Vec<_> = objects.iter().map(|o| told(&index, &format!("shop/{}", o.name_any()))).collect();
 
@@ -344,6 +350,18 @@ fn a_rule_that_prometheus_refuses_is_found_while_all_others_become_live() {
     again.rule_applied(&rule("evil", 2, "up > 5"));
     world.settle(&mut again);
     assert!(world.text(MAIN).contains("up > 5") && told(&again, "shop/evil").rules.is_empty());
+}
+
+#[test]
+fn the_very_first_rule_of_a_stack_may_be_the_guilty_one() {
+    let mut index = index();
+    let mut world = running(&mut index);
+    world.poison = "poison";
+    index.rule_applied(&rule_of("shop", "only", 1, json!([{"alert": "Evil", "expr": "poison"}])));
+    world.settle(&mut index);
+    assert!(world.files.is_empty() && world.failed.is_empty());
+    assert_eq!(condition(&told(&index, "shop/only"), "Loaded"), ("False", "NothingToLoad"));
+    assert_eq!(condition(&told(&index, "shop/only"), "Accepted").1, "Quarantined");
 }
 
 #[test]

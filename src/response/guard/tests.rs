@@ -1,0 +1,149 @@
+//! Every guard says no when it should, and they are asked in an order that can be relied upon.
+
+use super::*;
+use crate::api::AlertResponse;
+use crate::api::response_run::{Intent, ResponseRunStatus, RestartIntent, StepState, StepStatus};
+use crate::response::facts::{Known, Lookup};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + seconds).unwrap()
+}
+
+/// Of the AlertResponse below, created at this second.
+fn run(name: &str, created: i64, phase: Phase) -> ResponseRun {
+    let mut run: ResponseRun = serde_json::from_value(json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ResponseRun",
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": name,
+            "ownerReferences": [{"apiVersion": "evenkeel.dev/v1alpha1", "kind": "AlertResponse", "name": "fix", "uid": "fix-uid"}],
+        },
+        "spec": {
+            "responseRef": {"name": "fix", "uid": "fix-uid", "generation": 1},
+            "alert": {"name": "A", "fingerprint": name}, "target": {"kind": "Deployment", "name": "web"},
+            "mode": "Act", "serviceAccountName": "responder", "steps": [{"restart": {}}], "attempt": 1,
+        },
+    }))
+    .unwrap();
+    run.metadata.creation_timestamp = Some(Time(at(created)));
+    run.status = Some(ResponseRunStatus { phase, ..ResponseRunStatus::default() });
+    run
+}
+
+fn acted(name: &str, response: &str, seconds: i64) -> ResponseRun {
+    let mut run = run(name, seconds, Phase::Succeeded);
+    run.spec.response_ref.uid = response.into();
+    let intent = Intent { restart: Some(RestartIntent::default()), ..Intent::default() };
+    let step = StepStatus { state: StepState::Done, intent: Some(intent), ..StepStatus::default() };
+    let (started_at, finished_at) = (Some(Time(at(seconds))), Some(Time(at(seconds))));
+    run.status = Some(ResponseRunStatus {
+        phase: Phase::Succeeded,
+        steps: vec![step],
+        started_at,
+        finished_at,
+        ..Default::default()
+    });
+    run
+}
+
+fn response() -> AlertResponse {
+    serde_json::from_value(json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "AlertResponse",
+        "metadata": {"name": "fix", "namespace": "shop", "uid": "fix-uid", "generation": 1},
+        "spec": {
+            "mode": "Act", "match": {"alert": "A"}, "target": {"kind": "Deployment", "name": "web"},
+            "serviceAccountName": "responder", "steps": [{"restart": {}}],
+        },
+    }))
+    .unwrap()
+}
+
+fn facts() -> Facts {
+    Facts {
+        response: Some(response()),
+        alert: Known { state: AlertState::Firing, ..Known::default() },
+        workload: Lookup::Found(Box::default()),
+        ..Facts::default()
+    }
+}
+
+/// The guard that decided, and what it decided.
+fn decided(run: &ResponseRun, facts: &Facts) -> (String, Answer) {
+    let (asked, answer) = evaluate(run, facts, at(10_000));
+    (asked.last().unwrap().name.clone(), answer)
+}
+
+#[test]
+fn with_nothing_against_it_a_run_passes_every_guard() {
+    let (asked, answer) = evaluate(&run("a", 0, Phase::Pending), &facts(), at(0));
+    assert_eq!((asked.len(), answer), (10, Answer::Pass("10 of 10 guards passed".into())));
+}
+
+#[test]
+fn what_speaks_against_it_is_named() {
+    let run_ = run("a", 0, Phase::Pending);
+    let mut edited = response();
+    edited.spec.steps.clear();
+    let mut suspended = response();
+    suspended.spec.suspend = true;
+    let mut namesake = response();
+    namesake.metadata.uid = Some("another".into());
+    let resolved = Known { state: AlertState::Resolved, ..Known::default() };
+    for (facts, guard) in [
+        (Facts { response: None, ..facts() }, "Response"),
+        (Facts { response: Some(namesake), ..facts() }, "Response"),
+        (Facts { response: Some(edited), ..facts() }, "Response"),
+        (Facts { paused_by: Some("Namespace shop".into()), ..facts() }, "NotPaused"),
+        (Facts { response: Some(suspended), ..facts() }, "NotSuspended"),
+        (Facts { protected: true, ..facts() }, "Namespace"),
+        (Facts { workload: Lookup::Missing, ..facts() }, "Target"),
+        (Facts { alert: resolved, ..facts() }, "AlertFiring"),
+    ] {
+        let (by, answer) = decided(&run_, &facts);
+        assert_eq!(by, guard);
+        assert!(matches!(answer, Answer::Skip(_)), "{answer:?}");
+    }
+    let mut orphan = run_;
+    orphan.metadata.owner_references = None;
+    assert_eq!(decided(&orphan, &facts()).0, "Response", "who made it by hand borrows no ServiceAccount");
+}
+
+#[test]
+fn runs_of_one_target_take_turns_in_the_order_of_their_creation() {
+    let (first, second) = (run("b", 0, Phase::Pending), run("a", 1, Phase::Pending));
+    let among = |other: &ResponseRun| Facts { others: vec![other.clone()], ..facts() };
+    assert_eq!(decided(&second, &among(&first)).0, TURN);
+    assert!(matches!(decided(&first, &among(&second)).1, Answer::Pass(_)));
+    let working = run("a", 1, Phase::Verifying);
+    assert!(matches!(decided(&first, &among(&working)).1, Answer::Wait(_)), "who works goes before who waits");
+    let mut elsewhere = working;
+    elsewhere.spec.target.name = "db".into();
+    assert!(matches!(decided(&first, &among(&elsewhere)).1, Answer::Pass(_)));
+}
+
+#[test]
+fn what_another_response_did_to_the_target_counts_for_the_cooldown() {
+    let run = run("a", 10_000, Phase::Pending);
+    let after = |seconds: i64| Facts { others: vec![acted("b", "other-uid", 10_000 - seconds)], ..facts() };
+    assert_eq!(decided(&run, &after(899)).0, "Cooldown");
+    assert!(matches!(decided(&run, &after(900)).1, Answer::Pass(_)));
+}
+
+#[test]
+fn a_response_acts_no_more_than_its_limit_within_an_hour() {
+    let mut run = run("a", 10_000, Phase::Pending);
+    let mut others: Vec<_> = (0..4).map(|n| acted(&format!("b{n}"), "fix-uid", 10_000 - 3_599)).collect();
+    run.spec.guardrails.cooldown = PromDuration::from_secs(1);
+    assert_eq!(decided(&run, &Facts { others: others.clone(), ..facts() }).0, "MaxRunsPerHour");
+    others.pop();
+    assert!(matches!(decided(&run, &Facts { others, ..facts() }).1, Answer::Pass(_)));
+}
+
+#[test]
+fn an_alert_that_its_alertmanager_does_not_have_is_waited_for() {
+    let alert = Known { state: AlertState::Firing, asked: Asked::Absent, ..Known::default() };
+    let (by, answer) = decided(&run("a", 0, Phase::Pending), &Facts { alert, ..facts() });
+    assert_eq!(by, "AlertFiring");
+    assert!(matches!(answer, Answer::Wait(_)));
+}

@@ -7,6 +7,8 @@ pub mod api;
 pub mod cli;
 /// What every reconcile shares: client, metrics, settings.
 pub mod context;
+/// Credentials in memory.
+pub mod hidden;
 /// Reading and writing Kubernetes objects: the one apply path, conditions, error reporting.
 pub mod k8s;
 /// Leader election by Lease.

@@ -7,12 +7,16 @@ pub mod api;
 pub mod cli;
 /// What every reconcile shares: client, metrics, settings.
 pub mod context;
+/// Credentials in memory.
+pub mod hidden;
 /// Reading and writing Kubernetes objects: the one apply path, conditions, error reporting.
 pub mod k8s;
 /// Leader election by Lease.
 pub mod leader;
 /// Prometheus metrics of the operator itself.
 pub mod metrics;
+/// The name that was probably meant.
+mod nearest;
 /// NotificationChannel: Alertmanager receivers and direct delivery.
 pub mod notify;
 /// All wiring: controllers, watches, servers, lease, shutdown.

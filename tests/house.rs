@@ -4,17 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: no client, no clock, no environment. Files, folders, and all files whose path begins so.
-const PURE: [&str; 44] = [
+const PURE: [&str; 46] = [
     "src/api",
     "src/cli/cel.rs",
     "src/cli/check.rs",
     "src/cli/render.rs",
     "src/cli/resource.rs",
     "src/cli/schema.rs",
+    "src/hidden.rs",
     "src/k8s/drift.rs",
     "src/k8s/manifests.rs",
     "src/k8s/meta.rs",
     "src/k8s/workload.rs",
+    "src/nearest.rs",
     "src/notify/receivers.rs",
     "src/response/action",
     "src/response/episode.rs",

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use evenkeel::api::{MonitoringStack, NotificationChannel};
+use evenkeel::hidden::Hidden;
 use evenkeel::k8s::manifests::{Built, Manifests};
 use evenkeel::k8s::meta::Owner;
 use evenkeel::stack::build::build;
 use evenkeel::stack::routes::Secrets;
-use evenkeel::stack::token::Hidden;
 use evenkeel::stack::validate::{Home, Known, Problem, validate};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;

@@ -7,9 +7,10 @@ use kube::ResourceExt;
 
 use super::documents::{Document, Origin};
 use super::resource::{Decoder, Resource};
-use super::schema::{self, Fault};
+use super::schema::Fault;
 use crate::api::alert_response::StepAction;
 use crate::api::{AlertResponse, AlertRule, MonitoringStack, NotificationChannel};
+use crate::nearest::nearest;
 use crate::stack::routes::CHANNEL_NOT_FOUND;
 use crate::{notify, response, rule, stack};
 
@@ -164,7 +165,7 @@ fn judge_response(object: &AlertResponse, channels: &[NotificationChannel]) -> J
     for (number, step) in object.spec.steps.iter().enumerate() {
         let Some(StepAction::Notify(notify)) = step.action() else { continue };
         for (index, name) in notify.channels.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
-            let hint = match schema::nearest(known.iter().map(String::as_str), name) {
+            let hint = match nearest(known.iter().map(String::as_str), name) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("namespace {namespace} has {}", or_none(&known)),
             };

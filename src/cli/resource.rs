@@ -9,6 +9,8 @@ use super::cel::Rules;
 use super::documents::Document;
 use super::schema::{self, Fault};
 use crate::api::{self, AlertResponse, AlertRule, GROUP, MonitoringStack, NotificationChannel, ResponseRun};
+use crate::k8s::meta::is_object_name;
+use crate::nearest::nearest;
 
 /// An object of one of Evenkeel's kinds. A new kind does not compile until it is handled.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl Decoder {
             Some(_) if api_version.is_empty() => return Some(Decoded::wrong("apiVersion", "is required".into())),
             None if ours => {
                 let known = self.crds.iter().map(|crd| crd.spec.names.kind.as_str());
-                let hint = match schema::nearest(known.clone(), kind) {
+                let hint = match nearest(known.clone(), kind) {
                     Some(near) => format!("did you mean {near}?"),
                     None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
                 };
@@ -129,7 +131,7 @@ fn metadata(value: &Value) -> Vec<Fault> {
         Err(error) => push("metadata", error.to_string()),
         Ok(metadata) => match metadata.name.as_deref() {
             None => push("metadata.name", "is required".into()),
-            Some(name) if !is_dns_name(name) => push(
+            Some(name) if !is_object_name(name) => push(
                 "metadata.name",
                 format!("{name:?} is not a name: lower-case letters, digits, - and . and at most 253 characters"),
             ),
@@ -137,16 +139,6 @@ fn metadata(value: &Value) -> Vec<Fault> {
         },
     }
     faults
-}
-
-fn is_dns_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]

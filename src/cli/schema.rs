@@ -9,6 +9,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::Value;
 
+use crate::nearest::nearest;
+
 /// One thing that is wrong, and where: `spec.rules[1].expr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -202,35 +204,6 @@ pub fn unknown<'a>(known: impl Iterator<Item = &'a str> + Clone, name: &str) -> 
         1..=12 => format!("unknown field: there are {}", known.join(", ")),
         _ => "unknown field".into(),
     }
-}
-
-/// The candidate with the fewest edits from `name`, if a slip of the fingers explains them.
-pub fn nearest<'a>(candidates: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    candidates
-        .map(|candidate| (edits(&candidate.to_lowercase(), &lower), candidate))
-        .filter(|(edits, candidate)| *edits <= (candidate.chars().count() / 3).clamp(1, 3))
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment).
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -101,3 +101,12 @@ pub fn bounded(name: &str, max: usize) -> String {
     }
     format!("{}-{}", name[..max - 9].trim_end_matches(['-', '.']), digest([name], 8))
 }
+
+/// Whether Kubernetes takes this as the name of an object: a DNS-1123 subdomain.
+pub fn is_object_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        !label.is_empty() && label.as_bytes().iter().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}

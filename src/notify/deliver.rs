@@ -1,6 +1,5 @@
 //! Direct delivery of a message to a NotificationChannel, without Alertmanager: what the operator itself has to say.
 
-use std::fmt;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -13,6 +12,7 @@ use serde::Serialize;
 
 use crate::api::common::SecretKeyRef;
 use crate::api::notification_channel::{Email, NotificationChannelSpec, Pagerduty, Slack, Webhook};
+use crate::hidden::Hidden;
 
 /// Events API v2 of PagerDuty.
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -20,16 +20,6 @@ const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 const PAGERDUTY_SUMMARY: usize = 1024;
 /// Time for one delivery by SMTP; HTTP has the client's own.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A value that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<hidden>")
-    }
-}
 
 /// A channel with its credentials.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,12 +124,12 @@ impl Secrets {
         let value = secret.data.and_then(|mut data| data.remove(key)).and_then(|v| String::from_utf8(v.0).ok());
         let value = value.ok_or_else(|| DeliveryError::NoKey { name: name.clone(), key: key.clone() })?;
         // Files and here-documents end in a newline that is no part of a credential.
-        Ok(Hidden(value.trim().to_owned()))
+        Ok(Hidden::new(value.trim()))
     }
 
     async fn webhook(&self, webhook: &Webhook) -> Result<Destination, DeliveryError> {
         let url = match (&webhook.url, &webhook.url_secret_ref) {
-            (Some(url), _) => Hidden(url.clone()),
+            (Some(url), _) => Hidden::new(url),
             (None, Some(reference)) => self.value(reference).await?,
             (None, None) => return Err(DeliveryError::Empty),
         };
@@ -160,12 +150,12 @@ pub async fn deliver(http: &reqwest::Client, to: &Destination, message: &Message
     match to {
         Destination::Slack { url, channel } => {
             let body = SlackBody { text: &message.text, channel: channel.as_deref() };
-            post(http.post(&url.0).json(&body)).await
+            post(http.post(url.expose()).json(&body)).await
         }
         Destination::Pagerduty { url, routing_key } => {
             let summary: String = message.title.chars().take(PAGERDUTY_SUMMARY).collect();
             let body = PagerdutyBody {
-                routing_key: &routing_key.0,
+                routing_key: routing_key.expose(),
                 event_action: "trigger",
                 dedup_key: &message.dedup_key,
                 payload: PagerdutyPayload {
@@ -178,11 +168,11 @@ pub async fn deliver(http: &reqwest::Client, to: &Destination, message: &Message
             post(http.post(url).json(&body)).await
         }
         Destination::Webhook { url, authorization } => {
-            let request = http.post(&url.0);
+            let request = http.post(url.expose());
             let request = match authorization {
                 Authorization::None => request,
-                Authorization::Bearer(token) => request.bearer_auth(&token.0),
-                Authorization::Basic { username, password } => request.basic_auth(username, Some(&password.0)),
+                Authorization::Bearer(token) => request.bearer_auth(token.expose()),
+                Authorization::Basic { username, password } => request.basic_auth(username, Some(password.expose())),
             };
             let Message { title, text, dedup_key, source, severity } = message;
             post(request.json(&WebhookBody { title, text, dedup_key, source, severity })).await
@@ -243,7 +233,7 @@ async fn mail(email: &Email, password: Option<&Hidden>, message: &Message) -> Re
     let mut transport =
         AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host).port(port).tls(tls).timeout(Some(SMTP_TIMEOUT));
     if let (Some(username), Some(password)) = (&email.username, password) {
-        transport = transport.credentials(Credentials::new(username.clone(), password.0.clone()));
+        transport = transport.credentials(Credentials::new(username.clone(), password.expose().to_owned()));
     }
     transport.build().send(letter).await.map(|_| ()).map_err(DeliveryError::Smtp)
 }
@@ -325,12 +315,12 @@ mod tests {
     async fn slack_gets_the_text_and_pagerduty_the_key_that_makes_a_repeat_harmless() {
         let http = reqwest::Client::new();
         let (url, got) = receiver("200 OK").await;
-        let slack = Destination::Slack { url: Hidden(url), channel: Some("#alerts".into()) };
+        let slack = Destination::Slack { url: Hidden::new(url), channel: Some("#alerts".into()) };
         deliver(&http, &slack, &message()).await.unwrap();
         assert!(got.await.unwrap().contains(r##""channel":"#alerts""##));
 
         let (url, got) = receiver("202 Accepted").await;
-        let pagerduty = Destination::Pagerduty { url, routing_key: Hidden("key".into()) };
+        let pagerduty = Destination::Pagerduty { url, routing_key: Hidden::new("key") };
         deliver(&http, &pagerduty, &message()).await.unwrap();
         let got = got.await.unwrap();
         assert!(got.contains(r#""dedup_key":"uid-1""#) && got.contains(r#""event_action":"trigger""#), "{got}");
@@ -340,10 +330,10 @@ mod tests {
     async fn no_error_and_no_debug_output_holds_a_credential() {
         let http = reqwest::Client::new();
         let (url, _) = receiver("404 Not Found").await;
-        let slack = Destination::Slack { url: Hidden(url), channel: None };
+        let slack = Destination::Slack { url: Hidden::new(url), channel: None };
         let refused = deliver(&http, &slack, &message()).await.unwrap_err();
         assert!(refused.is_final());
-        let nobody = Destination::Slack { url: Hidden("http://127.0.0.1:1/SECRETPATH".into()), channel: None };
+        let nobody = Destination::Slack { url: Hidden::new("http://127.0.0.1:1/SECRETPATH"), channel: None };
         let unreachable = deliver(&http, &nobody, &message()).await.unwrap_err();
         assert!(!unreachable.is_final());
         for text in [

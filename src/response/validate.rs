@@ -6,6 +6,7 @@ use super::matcher::{self, Matcher, MatcherError};
 use super::payload::Alert;
 use crate::api::alert_response::{AlertResponseSpec, StepAction};
 use crate::api::response_run::RunTarget;
+use crate::k8s::meta::is_object_name;
 use crate::k8s::report::Reportable;
 
 /// Why an AlertResponse can do nothing until its author changes it.
@@ -123,15 +124,6 @@ pub fn target(spec: &AlertResponseSpec, labels: &BTreeMap<String, String>) -> Ru
         name if is_object_name(name) => RunTarget { kind, name: name.to_owned(), problem: None },
         _ => failed(format!("the value of the alert's label {label} is not the name of a {}", kind.as_str())),
     }
-}
-
-/// DNS-1123 subdomain.
-fn is_object_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-        !label.is_empty() && label.as_bytes().iter().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl Loader {
         let [stacks, namespaces, config_maps, pods, rules] = &mut self.listings;
         match event {
             Event::Stack(event) => match stacks
-                .heard(event, |s| full_name(&s.0.as_ref().map_or_else(|e| &e.metadata, |s| &s.metadata)))
+                .heard(event, |s| full_name(s.0.as_ref().map_or_else(|e| &e.metadata, |s| &s.metadata)))
             {
                 Some(Change::Applied(stack)) => match stack.0 {
                     Ok(stack) => self.index.stack_applied(&stack),
@@ -259,7 +259,7 @@ impl Loader {
                 None => {}
             },
             Event::Rule(event) => match rules
-                .heard(event, |r| full_name(&r.0.as_ref().map_or_else(|e| &e.metadata, |r| &r.metadata)))
+                .heard(event, |r| full_name(r.0.as_ref().map_or_else(|e| &e.metadata, |r| &r.metadata)))
             {
                 Some(Change::Applied(rule)) => match rule.0 {
                     Ok(rule) => self.index.rule_applied(&rule),

@@ -11,11 +11,12 @@ use super::discovery;
 use super::names::{ALERTMANAGER, PROMETHEUS, ROTATE_TOKEN, receiver_token};
 use super::routes::Secrets;
 use super::storage::{self, Claim};
-use super::token::{Hidden, Tokens};
+use super::token::Tokens;
 use super::validate::{Home, Known};
 use crate::api::monitoring_stack::{MonitoringStackSpec, RemoteWrite};
 use crate::api::{MonitoringStack, NotificationChannel};
 use crate::context::Context;
+use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::k8s::report::{self, Reportable};
 

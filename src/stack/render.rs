@@ -6,9 +6,9 @@ use kube::ResourceExt;
 
 use super::build::{self, BuildError};
 use super::routes::Secrets;
-use super::token::Hidden;
 use super::validate::{Home, Known, Problem, Refused, Stack, validate};
 use crate::api::{GROUP, MonitoringStack, NotificationChannel};
+use crate::hidden::Hidden;
 use crate::k8s::manifests::{Built, Manifests};
 use crate::k8s::meta::Owner;
 

@@ -10,6 +10,7 @@ use super::validate::Problem;
 use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::monitoring_stack::{AlertmanagerSpec, Inhibition, MuteInterval, Route};
+use crate::nearest::nearest;
 
 /// Reason of a problem: a route names a channel that is not there.
 pub const CHANNEL_NOT_FOUND: &str = "ChannelNotFound";
@@ -120,11 +121,10 @@ fn channel_fault(
     secrets: &Secrets,
 ) -> Option<(&'static str, String)> {
     let Some(channel) = channels.get(name) else {
-        let near = near(name, channels.keys());
-        let hint = match near.as_slice() {
-            [] if channels.is_empty() => "there is none in this namespace".to_owned(),
-            [] => format!("this namespace has {}", Vec::from_iter(channels.keys().cloned()).join(", ")),
-            near => format!("did you mean {}?", near.join(" or ")),
+        let hint = match nearest(channels.keys().map(String::as_str), name) {
+            Some(near) => format!("did you mean {near}?"),
+            None if channels.is_empty() => "there is none in this namespace".to_owned(),
+            None => format!("this namespace has {}", Vec::from_iter(channels.keys().cloned()).join(", ")),
         };
         return Some((CHANNEL_NOT_FOUND, format!("there is no NotificationChannel {name}: {hint}")));
     };
@@ -231,32 +231,6 @@ fn days(values: &[String], number: impl Fn(&str) -> Option<i32>) -> Option<Strin
             _ => Some(format!("daysOfMonth {text} is not between 1 and 31, or -31 and -1")),
         }
     })
-}
-
-/// The names that differ little from `name`, nearest first, at most three.
-fn near<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut near: Vec<(usize, &str)> = names
-        .map(|other| (distance(name, other), other.as_str()))
-        .filter(|(d, _)| *d <= name.len().div_ceil(3))
-        .collect();
-    near.sort();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Edits (one character put in, taken out or changed) from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = corner + usize::from(from != *to);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

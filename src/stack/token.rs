@@ -1,13 +1,13 @@
 //! The token by which a stack's Alertmanager proves itself to the alert receiver. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::names::{RECEIVER_TOKEN, ROTATE_TOKEN, receiver_token};
+use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 
 /// Key of the token in force.
@@ -15,25 +15,6 @@ pub const TOKEN: &str = "token";
 /// Key of the token before the last rotation, which the receiver still takes: an Alertmanager whose volume has not
 /// been refreshed yet loses no alert.
 pub const PREVIOUS: &str = "previous";
-
-/// A value that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
-
-impl Hidden {
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<hidden>")
-    }
-}
 
 /// The tokens of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]

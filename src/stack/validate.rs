@@ -10,11 +10,12 @@ use super::discovery::{self, InvalidSelector, Namespaces};
 use super::names::{ALERTMANAGER, PROMETHEUS};
 use super::routes::{self, Routing, Secrets};
 use super::storage::{self, Claim, Data};
-use super::token::{Hidden, Tokens};
+use super::token::Tokens;
 use crate::api::NotificationChannel;
 use crate::api::common::PodSettings;
 use crate::api::duration::PromDuration;
 use crate::api::monitoring_stack::{AlertmanagerSpec, MonitoringStackSpec, PrometheusSpec, RemoteWrite};
+use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::k8s::report::Reportable;
 

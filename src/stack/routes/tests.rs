@@ -99,10 +99,3 @@ fn inhibition_is_critical_over_warning_unless_said_otherwise() {
     only(&problems, "InvalidInhibition", &["inhibition[0]"]);
     assert!(routing.inhibition.is_empty());
 }
-
-#[test]
-fn distance_counts_edits() {
-    for (a, b, edits) in [("", "abc", 3), ("oncall", "oncall", 0), ("team-slak", "team-slack", 1), ("ab", "ba", 2)] {
-        assert_eq!(distance(a, b), edits);
-    }
-}

@@ -3,10 +3,10 @@ use std::marker::PhantomData;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::stack::build::{Revisions, build};
 use crate::stack::routes::Secrets;
-use crate::stack::token::Hidden;
 use crate::stack::validate::{Home, Known, validate};
 
 const NOW: i64 = 1_000_000;

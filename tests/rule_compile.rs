@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use evenkeel::api::AlertRule;
-use evenkeel::rule::{promql, render, template, yaml};
+use evenkeel::rule::compile::compile;
+use evenkeel::rule::group::Shipped;
+use evenkeel::rule::{promql, render, shards, template, yaml};
 
 /// Runs promtool and returns its success and everything it said.
 fn promtool(args: &[&str], file: &Path) -> (bool, String) {
@@ -182,4 +184,26 @@ fn our_template_check_and_prometheus_agree() {
         let ours = template::check(text).err();
         assert_eq!(ours.is_some(), theirs.is_some(), "{text}\nours: {ours:?}\ntheirs: {theirs:?}");
     }
+}
+
+#[test]
+fn promtool_accepts_a_whole_shard_with_kept_rules_and_its_revision() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/rule");
+    let texts = ["checkout", "mixed"].map(|name| {
+        let input = fs::read_to_string(folder.join(format!("{name}.in.yaml"))).unwrap();
+        let mut rule: AlertRule = serde_saphyr::from_str(&input).unwrap();
+        let first = Shipped::new(&compile(&format!("shop/{name}"), Some(1), &rule.spec), None, &[]);
+        for rule in &mut rule.spec.rules {
+            rule.expr.push('(');
+        }
+        Shipped::new(&compile(&format!("shop/{name}"), Some(2), &rule.spec), Some(&first.text), &[]).text
+    });
+    assert!(texts.iter().all(|text| text.contains("generation 1")), "{texts:?}");
+    let (text, revision) = shards::file(7, 3, texts.iter().map(|text| &**text));
+    let target = tempfile::tempdir().unwrap();
+    let file = target.path().join(shards::file_name(7));
+    fs::write(&file, &text).unwrap();
+    let (accepted, said) = promtool(&["check", "rules", "--lint=none"], &file);
+    assert!(accepted, "{said}");
+    assert!(revision.ends_with("-3") && text.contains(&format!("revision: '{revision}'")), "{text}");
 }

@@ -24,8 +24,9 @@ use crate::stack::names::PROMETHEUS;
 
 /// Suffix of the field manager of statuses.
 const MANAGER: &str = "rules";
-/// A pod that does not answer must not hold up the others.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A pod that does not answer must not hold up the others. Prometheus does not answer while it reloads, which takes
+/// seconds with thousands of rules on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Groups in one question about firing alerts: all of them have to fit into a URL.
 const ASKED: usize = 40;
 /// Events about one AlertRule at a time.
@@ -71,8 +72,8 @@ pub async fn read_shards(client: &Client, mut found: impl FnMut(&str, &str, usiz
     }
 }
 
-/// Makes the kubelet refresh the volumes of a pod at once. Waiting for the pods themselves would not do: a merge
-/// patch of one annotation takes nothing from whoever owns the pod.
+/// Makes the kubelet refresh the volumes of a pod at once. A merge patch of one annotation: it takes nothing from
+/// whoever owns the pod.
 pub async fn kick(client: &Client, namespace: &str, pod: &str, revision: &str) -> Result<(), kube::Error> {
     let api = Api::<KubePod>::namespaced(client.clone(), namespace);
     let patch = json!({"metadata": {"annotations": {REVISION: revision}}});

@@ -1,0 +1,124 @@
+//! Which stacks there are, and which AlertRules each of them selects.
+
+use std::ops::Bound;
+
+use kube::core::Selector;
+
+use super::{Index, Labels, Stack, key};
+use crate::api::MonitoringStack;
+use crate::api::monitoring_stack::Discovery;
+use crate::k8s::meta::Owner;
+use crate::rule::packing::{Key, Packing};
+use crate::stack::discovery::{self, Namespaces};
+
+impl Index {
+    /// A stack as the API server has it.
+    pub fn stack_applied(&mut self, object: &MonitoringStack) {
+        let Some(owner) = Owner::of(object) else { return };
+        let key = key(&owner.namespace, &owner.name);
+        if self.stacks.get(&key).is_some_and(|stack| stack.owner.uid != owner.uid) {
+            self.stack_deleted(&key);
+        }
+        let gone = object.metadata.deletion_timestamp.is_some();
+        let discovery = object.spec.discovery.clone();
+        let selects = if object.spec.prometheus.is_none() || gone {
+            Err(format!("{key} runs no Prometheus"))
+        } else {
+            self.selects(&owner.namespace, discovery.as_ref()).map_err(|why| format!("{key}: {why}"))
+        };
+        let paused = object.spec.paused || gone;
+        let stack = self.stacks.entry(key.clone()).or_insert_with(|| Stack {
+            owner,
+            discovery: None,
+            paused,
+            selects: Err(String::new()),
+            packing: Packing::default(),
+        });
+        stack.paused = paused;
+        stack.discovery = discovery;
+        let same = match (&stack.selects, &selects) {
+            (Ok((a, b)), Ok((c, d))) => a == c && b == d,
+            (Err(a), Err(b)) => a == b,
+            _ => false,
+        };
+        if !same {
+            stack.selects = selects;
+            let all: Vec<Key> = self.rules.keys().cloned().collect();
+            all.iter().for_each(|rule| self.place(rule, None));
+        }
+    }
+
+    /// A stack is gone; its ConfigMaps go by their owner reference.
+    pub fn stack_deleted(&mut self, key: &str) {
+        let Some(stack) = self.stacks.remove(key) else { return };
+        self.changed.extend(stack.packing.rules().cloned());
+        // Those that nobody selects name every stack that there is.
+        self.changed.extend(self.unselected());
+    }
+
+    fn unselected(&self) -> Vec<Key> {
+        let nowhere = |rule: &Key| !self.stacks.values().any(|stack| stack.packing.placement(rule).is_some());
+        self.rules.keys().filter(|rule| nowhere(rule)).cloned().collect()
+    }
+
+    fn selects(&self, own: &str, discovery: Option<&Discovery>) -> Result<(Namespaces, Selector), String> {
+        let known = self.namespaces.iter().map(|(name, labels)| (name.as_str(), labels));
+        let namespaces = Namespaces::selected(discovery, own, known).map_err(|e| e.to_string())?;
+        let labels = discovery::labels(discovery).map_err(|e| e.to_string())?;
+        Ok((namespaces, labels))
+    }
+
+    /// A namespace with its labels.
+    pub fn namespace_applied(&mut self, name: &str, labels: Labels) {
+        if self.namespaces.get(name) != Some(&labels) {
+            self.namespaces.insert(name.to_owned(), labels);
+            self.namespace_changed(name);
+        }
+    }
+
+    pub fn namespace_deleted(&mut self, name: &str) {
+        if self.namespaces.remove(name).is_some() {
+            self.namespace_changed(name);
+        }
+    }
+
+    fn namespace_changed(&mut self, name: &str) {
+        let following: Vec<Key> = self
+            .stacks
+            .iter()
+            .filter(|(_, stack)| stack.selects.is_ok() && discovery::follows_namespaces(stack.discovery.as_ref()))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut moved = false;
+        for key in following {
+            let Some(stack) = self.stacks.get(&key) else { continue };
+            let selects = self.selects(&stack.owner.namespace, stack.discovery.as_ref());
+            if let (Some(stack), Ok(selects)) = (self.stacks.get_mut(&key), selects) {
+                moved |= stack.selects.as_ref().is_ok_and(|(before, _)| *before != selects.0);
+                stack.selects = Ok(selects);
+            }
+        }
+        if moved {
+            let within = format!("{name}/");
+            let rules = self
+                .rules
+                .range::<str, _>((Bound::Included(within.as_str()), Bound::Unbounded))
+                .take_while(|(key, _)| key.starts_with(&within));
+            let rules: Vec<Key> = rules.map(|(key, _)| key.clone()).collect();
+            rules.iter().for_each(|rule| self.place(rule, None));
+        }
+    }
+
+    /// Why no stack selects it.
+    pub(super) fn passed_over(&self, rule: &str) -> Vec<String> {
+        let namespace = rule.split('/').next().unwrap_or_default();
+        let why = self.stacks.iter().map(|(key, stack)| match &stack.selects {
+            Err(why) => why.clone(),
+            Ok((namespaces, _)) if !namespaces.contain(namespace) => {
+                format!("{key} looks in {}", namespaces.describe())
+            }
+            Ok((_, labels)) => format!("{key} selects by the labels {labels}"),
+        });
+        why.take(3).collect()
+    }
+}

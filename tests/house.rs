@@ -32,7 +32,7 @@ const PURE: [&str; 46] = [
     "src/rule/compile.rs",
     "src/rule/group.rs",
     "src/rule/index",
-    "src/rule/packing.rs",
+    "src/rule/packing",
     "src/rule/promql.rs",
     "src/rule/quarantine.rs",
     "src/rule/shards.rs",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::monitoring_stack::RuleCounts;
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {

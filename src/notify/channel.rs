@@ -25,6 +25,8 @@ use crate::k8s::status::{Outcome, conditions, patch};
 const MANAGER: &str = "channel-status";
 /// Secrets are not watched: they are looked at again at this pace.
 const AGAIN: Duration = Duration::from_secs(60);
+/// And at this one while something is missing.
+const SOON: Duration = Duration::from_secs(15);
 const CONCURRENCY: u16 = 4;
 
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +169,7 @@ pub async fn reconcile(context: &Context, channel: &NotificationChannel) -> Resu
             other => report::warn(context, channel, "Check", other.reason(), other.message()).await,
         }
     }
-    Ok(Action::requeue(AGAIN))
+    Ok(Action::requeue(if matches!(outcome, Outcome::Failing { .. }) { SOON } else { AGAIN }))
 }
 
 async fn secrets(context: &Context, namespace: &str, spec: &NotificationChannelSpec) -> Result<Values, ChannelError> {

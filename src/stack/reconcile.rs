@@ -133,6 +133,8 @@ async fn pass(
         .is_some_and(|started| Duration::try_from(now.duration_since(started)).is_ok_and(|age| age < GROWS_UP));
     Ok(Action::requeue(match outcome {
         Outcome::Progressing { .. } => UNDER_WAY,
+        // A Secret or a channel may come in a moment.
+        Outcome::Failing { .. } => YOUNG,
         _ if young || !all_well => YOUNG,
         _ => STEADY,
     }))

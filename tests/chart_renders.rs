@@ -172,3 +172,17 @@ fn one_replica_has_no_disruption_budget_that_would_block_a_drain() {
     assert_eq!(names(&rendered(&["replicas=1"]), "PodDisruptionBudget"), Vec::<String>::new());
     assert_eq!(names(&rendered(&[]), "PodDisruptionBudget"), ["release-evenkeel"]);
 }
+
+#[test]
+fn every_variable_that_the_chart_sets_is_one_that_the_operator_reads() {
+    let help = Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let documents = rendered(&[]);
+    let deployment = of_kind(&documents, "Deployment").next().unwrap();
+    let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    assert!(variables.len() >= 8, "{variables:?}");
+    for variable in variables {
+        let name = variable["name"].as_str().unwrap();
+        assert!(help.contains(&format!("[env: {name}=")), "{name} is not in:\n{help}");
+    }
+}

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
-use super::index::Index;
+use super::index::{Index, key};
 use super::packing::{Key, Pod, Report};
 use super::rounds::Rounds;
 use super::watch::Listing;

@@ -95,6 +95,11 @@ impl Trial {
         self.held.iter().any(|suspect| *suspect.rule == *rule)
     }
 
+    /// How many rules are not judged yet.
+    pub fn undecided(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether what is shipped without any suspect does not load either, for longer than a reload takes.
     pub fn blocked(&self, now: Timestamp) -> bool {
         matches!(self.stage, Stage::Rest { since, .. } if now.duration_since(since) > PATIENCE)

@@ -37,6 +37,10 @@ enum Stage {
 pub struct Trial {
     held: BTreeSet<Suspect>,
     queue: VecDeque<Vec<Suspect>>,
+    /// Changed since the search began. They are tested together and before the next of the queue, since they are
+    /// probably good and their authors wait; never twice in a row, so that the search comes to its end.
+    newcomers: Vec<Suspect>,
+    newcomers_tested: bool,
     stage: Stage,
 }
 
@@ -58,6 +62,8 @@ impl Trial {
         let mut trial = Self {
             held: suspects.iter().cloned().collect(),
             queue: VecDeque::new(),
+            newcomers: vec![],
+            newcomers_tested: false,
             stage: Stage::Rest { since: now, accused: None },
         };
         // All of them together are known to fail.
@@ -67,10 +73,8 @@ impl Trial {
 
     /// Rules that changed meanwhile wait their turn: a test must not fail because of them.
     pub fn add(&mut self, suspects: Vec<Suspect>) {
-        if !suspects.is_empty() {
-            self.held.extend(suspects.iter().cloned());
-            self.queue.push_back(suspects);
-        }
+        self.held.extend(suspects.iter().cloned());
+        self.newcomers.extend(suspects);
     }
 
     /// Forgets every version of an AlertRule's rules that is not among `present`.
@@ -79,6 +83,7 @@ impl Trial {
         self.held.retain(keep);
         self.queue.iter_mut().for_each(|group| group.retain(keep));
         self.queue.retain(|group| !group.is_empty());
+        self.newcomers.retain(keep);
         match &mut self.stage {
             Stage::Testing(group) => group.retain(keep),
             Stage::Rest { accused, .. } => *accused = accused.take().filter(keep),
@@ -144,7 +149,14 @@ impl Trial {
     }
 
     fn test_next(&mut self) -> Step {
-        let Some(group) = self.queue.pop_front() else { return Step::Done };
+        self.newcomers_tested = !self.newcomers.is_empty() && (self.queue.is_empty() || !self.newcomers_tested);
+        let group = match self.newcomers_tested {
+            true => std::mem::take(&mut self.newcomers),
+            false => match self.queue.pop_front() {
+                Some(group) => group,
+                None => return Step::Done,
+            },
+        };
         for suspect in &group {
             self.held.remove(suspect);
         }
@@ -220,6 +232,19 @@ mod tests {
         assert!(matches!(trial.step(false, true, Timestamp::UNIX_EPOCH), Step::Changed(_)));
         assert_eq!(trial.step(false, true, Timestamp::from_second(100).unwrap()), Step::Wait);
         assert_eq!(judge(&mut trial, &all, &[]).0, Vec::<usize>::new());
+    }
+
+    #[test]
+    fn many_rules_that_change_during_a_search_cost_one_reload_together() {
+        let all = suspects(60);
+        let mut trial = Trial::new(all[..2].to_vec(), Timestamp::UNIX_EPOCH);
+        for rule in all[2..].chunks(1) {
+            trial.add(rule.to_vec());
+        }
+        let Step::Changed(first) = trial.step(true, false, Timestamp::UNIX_EPOCH) else { panic!("{trial:?}") };
+        assert!(first.contains("shop/1") && first.contains("shop/11"), "{first:?}");
+        let (guilty, reloads) = judge(&mut trial, &all, &[1]);
+        assert_eq!((guilty, reloads), (vec![1], 3));
     }
 
     #[test]

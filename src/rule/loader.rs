@@ -34,8 +34,11 @@ const DEBOUNCE: Duration = Duration::from_millis(25);
 const SHARDS_AT_ONCE: usize = 6;
 /// Statuses that are written at the same time.
 const STATUSES_AT_ONCE: usize = 8;
-/// A status that only waits for Prometheus is not written before this: mostly it is loaded sooner.
-const WAIT: Duration = Duration::from_secs(3);
+/// A status that only waits for Prometheus is not written before this: mostly it is loaded sooner, also by one that
+/// reads ten thousand rules anew.
+const WAIT: Duration = Duration::from_secs(6);
+/// The same for the counts of a stack, which cost it a reconcile.
+const WAIT_FOR_COUNTS: Duration = Duration::from_secs(15);
 /// After a write that failed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pace of the questions about firing alerts.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 
-use super::{Done, FIRING, Loader, STATUSES_AT_ONCE, WAIT};
+use super::{Done, FIRING, Loader, STATUSES_AT_ONCE, WAIT, WAIT_FOR_COUNTS};
 use crate::api::monitoring_stack::RuleCounts;
 use crate::metrics;
 use crate::rule::index::key;
@@ -69,7 +69,7 @@ impl Loader {
         }
         let since = *self.counts_since.get_or_insert(now);
         let unsettled = self.index.dirty().len() + self.writing.len() > 0 || !self.index.unconfirmed().is_empty();
-        if unsettled && now.duration_since(since) < WAIT {
+        if unsettled && now.duration_since(since) < WAIT_FOR_COUNTS {
             return;
         }
         self.counts_since = None;

@@ -259,7 +259,8 @@ async fn main() {
     edits(&cluster, 2000).await;
     cold_start(&cluster, 2000).await;
     let seconds = std::env::var("EVENKEEL_IDLE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    // Two replicas are two targets: the stack counts its targets once a minute.
+    tokio::time::sleep(Duration::from_secs(100)).await;
     idle(seconds).await;
     cluster.delete("Namespace", "", NAMESPACE).await;
 }

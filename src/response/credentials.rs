@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::alertmanagers::{StackName, source_of};
 use crate::context::Context;
 use crate::k8s::meta::MANAGED_BY;
 
@@ -32,14 +33,13 @@ fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
 
 /// The stack whose token this is, as `stack NAMESPACE/NAME`. After a rotation the previous token counts as well.
 /// Looks at every Secret, whether or not one has matched.
-pub fn bearer(secrets: &[Arc<Secret>], token: &str) -> Option<String> {
+pub fn bearer(secrets: &[(StackName, Arc<Secret>)], token: &str) -> Option<String> {
     let mut sender = None;
-    for secret in secrets {
+    for (stack, secret) in secrets {
         for key in ["token", "previous"] {
             let known = value(secret, key);
             if bool::from(same(known, token.as_bytes())) && known.len() >= MIN_LENGTH {
-                let stack = secret.labels().get("app.kubernetes.io/instance").cloned().unwrap_or_default();
-                sender = Some(format!("stack {}/{stack}", secret.namespace().unwrap_or_default()));
+                sender = Some(source_of(stack));
             }
         }
     }
@@ -116,15 +116,16 @@ mod tests {
 
     fn secret(data: &[(&str, &str)]) -> Secret {
         let data = data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect();
-        let mut secret = Secret { data: Some(data), ..Secret::default() };
-        secret.metadata.namespace = Some("monitoring".into());
-        secret.labels_mut().insert("app.kubernetes.io/instance".into(), "main".into());
-        secret
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    fn of_stack(data: &[(&str, &str)]) -> (StackName, Arc<Secret>) {
+        (("monitoring".into(), "main".into()), Arc::new(secret(data)))
     }
 
     #[test]
     fn the_present_and_the_previous_token_of_a_stack_are_accepted() {
-        let secrets = [Arc::new(secret(&[("token", "new-token-0123456789"), ("previous", "old-token-0123456789")]))];
+        let secrets = [of_stack(&[("token", "new-token-0123456789"), ("previous", "old-token-0123456789")])];
         for token in ["new-token-0123456789", "old-token-0123456789"] {
             assert_eq!(bearer(&secrets, token).as_deref(), Some("stack monitoring/main"));
         }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_empty_or_short_secret_opens_nothing() {
-        let empty = [Arc::new(secret(&[("token", ""), ("previous", "short")])), Arc::new(Secret::default())];
+        let empty = [of_stack(&[("token", ""), ("previous", "short")]), of_stack(&[])];
         for token in ["", "short"] {
             assert_eq!(bearer(&empty, token), None);
         }

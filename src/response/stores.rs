@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, Resource};
+use kube::core::{DeserializeGuard, PartialObjectMeta, Resource};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -19,14 +19,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
 use crate::api::response_run::Phase;
-use crate::api::{AlertResponse, ResponseRun};
+use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
+use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
 const MAX_BEHIND: usize = 1024;
-
-/// Label: name of the stack.
-const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// An object that cannot be decoded must not stall the watch of all others.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -35,6 +33,7 @@ pub type Guarded<K> = DeserializeGuard<K>;
 pub struct Stores {
     responses: Store<Guarded<AlertResponse>>,
     runs: Store<Guarded<ResponseRun>>,
+    stacks: Store<PartialObjectMeta<MonitoringStack>>,
     tokens: Store<Secret>,
     webhook: Store<Secret>,
     ready: AtomicBool,
@@ -59,13 +58,14 @@ impl Stores {
     /// Resolves when all caches are filled.
     pub async fn filled(&self) {
         // An error means that the watch has ended, which only happens when the process does.
-        let (a, b, c, d) = tokio::join!(
+        let filled = tokio::try_join!(
             self.responses.wait_until_ready(),
             self.runs.wait_until_ready(),
+            self.stacks.wait_until_ready(),
             self.tokens.wait_until_ready(),
             self.webhook.wait_until_ready(),
         );
-        self.ready.store(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok(), Ordering::Relaxed);
+        self.ready.store(filled.is_ok(), Ordering::Relaxed);
     }
 
     pub fn responses(&self) -> Vec<AlertResponse> {
@@ -109,15 +109,16 @@ impl Stores {
         stream::once(async { Change::Everything }).chain(later)
     }
 
-    /// Secrets with tokens of stacks.
-    pub fn tokens(&self) -> Vec<Arc<Secret>> {
-        self.tokens.state()
+    /// Secrets with tokens of stacks, and whose they are. A Secret counts only while its stack is there: who may
+    /// write Secrets in a namespace, and no stacks, cannot make the operator trust a sender.
+    pub fn tokens(&self) -> Vec<(StackName, Arc<Secret>)> {
+        let (stacks, secrets) = (self.stacks.state(), self.tokens.state());
+        secrets.into_iter().filter_map(|secret| Some((owner(&stacks, &secret)?, secret))).collect()
     }
 
     /// Stacks whose Alertmanager may deliver alerts: those that have a token.
     pub fn stacks(&self) -> Vec<StackName> {
-        let stack = |secret: &Arc<Secret>| Some((secret.namespace()?, secret.labels().get(INSTANCE)?.clone()));
-        self.tokens.state().iter().filter_map(stack).collect()
+        self.tokens().into_iter().map(|(stack, _)| stack).collect()
     }
 
     /// The Secret of `POST /webhook/alert`.
@@ -130,10 +131,12 @@ impl Stores {
 pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send + 'static) {
     let (responses, write_responses) = store();
     let (runs, write_runs) = store();
+    let (stacks, write_stacks) = store();
     let (tokens, write_tokens) = store();
     let (webhook, write_webhook) = store();
     let (changes, _) = broadcast::channel(MAX_BEHIND);
-    let stores = Stores { responses, runs, tokens, webhook, ready: AtomicBool::new(false), changes: changes.clone() };
+    let ready = AtomicBool::new(false);
+    let stores = Stores { responses, runs, stacks, tokens, webhook, ready, changes: changes.clone() };
     let stores = Arc::new(stores);
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
@@ -145,13 +148,14 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let watches = (
         fill(write_responses, Api::all(client.clone()), all(), teller(changes.clone(), response)),
         fill(write_runs, Api::all(client.clone()), all(), teller(changes, run)),
+        fill(write_stacks, Api::all(client.clone()), all(), |_| {}),
         fill(write_tokens, Api::all(client.clone()), labelled, |_| {}),
         fill(write_webhook, own, named, |_| {}),
     );
     let filled = stores.clone();
     let work = async move {
-        let (responses, runs, tokens, webhook) = watches;
-        tokio::join!(responses, runs, tokens, webhook, async move { filled.filled().await });
+        let (responses, runs, stacks, tokens, webhook) = watches;
+        tokio::join!(responses, runs, stacks, tokens, webhook, async move { filled.filled().await });
     };
     (stores, work)
 }
@@ -170,6 +174,16 @@ fn teller<K>(changes: broadcast::Sender<Change>, change: impl Fn(K) -> Option<Ch
     }
 }
 
+/// The stack that a Secret belongs to, by name and by UID.
+fn owner(stacks: &[Arc<PartialObjectMeta<MonitoringStack>>], secret: &Secret) -> Option<StackName> {
+    let stack = stacks.iter().find(|stack| {
+        stack.namespace() == secret.namespace()
+            && secret.name_any() == names::receiver_token(&stack.name_any())
+            && secret.owner_references().iter().any(|owner| Some(&owner.uid) == stack.metadata.uid.as_ref())
+    })?;
+    Some((stack.namespace()?, stack.name_any()))
+}
+
 async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
@@ -181,5 +195,35 @@ where
             Ok(event) => tell(event),
             Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_secret_counts_only_when_its_stack_is_there() {
+        let stack = |namespace: &str, uid: &str| {
+            let metadata = json!({"metadata": {"namespace": namespace, "name": "main", "uid": uid}});
+            Arc::new(serde_json::from_value::<PartialObjectMeta<MonitoringStack>>(metadata).unwrap())
+        };
+        let secret = |namespace: &str, name: &str, uid: &str| -> Secret {
+            let owner =
+                json!([{"apiVersion": "evenkeel.dev/v1alpha1", "kind": "MonitoringStack", "name": "main", "uid": uid}]);
+            let metadata = json!({"namespace": namespace, "name": name, "ownerReferences": owner});
+            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+        };
+        let stacks = [stack("monitoring", "u1"), stack("other", "u2")];
+        let of = |secret: Secret| owner(&stacks, &secret);
+        assert_eq!(of(secret("monitoring", "main-receiver-token", "u1")), Some(("monitoring".into(), "main".into())));
+        // Of another name, of a stack that is gone, of a namespace without a stack, without an owner.
+        assert_eq!(of(secret("monitoring", "mine", "u1")), None);
+        assert_eq!(of(secret("monitoring", "main-receiver-token", "u0")), None);
+        assert_eq!(of(secret("shop", "main-receiver-token", "u1")), None);
+        let mut bare = secret("monitoring", "main-receiver-token", "u1");
+        bare.metadata.owner_references = None;
+        assert_eq!(of(bare), None);
     }
 }

@@ -7,6 +7,7 @@ async fn plain_kubectl_apply_takes_the_definitions_and_explain_reads_well() {
     let cluster = Cluster::connect().await;
     let _together = cluster.together().await;
     run("kubectl", &["apply", "-f", "crds/", "--dry-run=server"]).await;
+    let cache = std::env::temp_dir().join(format!("evenkeel-e2e-{}", std::process::id())).display().to_string();
     for path in [
         "mstack.spec.prometheus",
         "mstack.spec.alertmanager.routes",
@@ -16,7 +17,9 @@ async fn plain_kubectl_apply_takes_the_definitions_and_explain_reads_well() {
         "run.status",
         "nchan.spec",
     ] {
-        let text = run("kubectl", &["explain", path, "--api-version=evenkeel.dev/v1alpha1"]).await;
+        // What kubectl knows of the cluster may be older than the kinds.
+        let text =
+            run("kubectl", &["explain", path, "--api-version=evenkeel.dev/v1alpha1", "--cache-dir", &cache]).await;
         assert!(text.contains("DESCRIPTION:") && text.contains("FIELDS:"), "{path}: {text}");
         assert!(!text.contains("<empty>") && !text.contains("Auto-generated"), "{path} lacks a description: {text}");
     }

@@ -47,7 +47,10 @@ impl Cluster {
 
     /// This test leaves the cluster's parts alone.
     pub async fn together(&self) -> RwLockReadGuard<'static, ()> {
-        LOCK.get_or_init(RwLock::default).read().await
+        let lock = LOCK.get_or_init(RwLock::default).read().await;
+        // A test before this one may have taken parts of it away.
+        self.operator_settled().await;
+        lock
     }
 
     /// This test takes parts away: no other test runs meanwhile.

@@ -7,5 +7,6 @@ pub mod manifests;
 pub mod meta;
 mod recreate;
 pub mod report;
+pub mod retry;
 pub mod status;
 pub mod workload;

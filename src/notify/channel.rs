@@ -19,6 +19,7 @@ use crate::api::notification_channel::{Email, NotificationChannelSpec, Notificat
 use crate::api::{Conditioned, NotificationChannel};
 use crate::context::Context;
 use crate::k8s::report::{self, Failures, Reportable, Reported};
+use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, conditions, patch};
 
 /// Suffix of the field manager of the status.
@@ -199,6 +200,7 @@ pub async fn controller(context: Arc<Context>, stop: impl Future<Output = ()> + 
     let channels = Api::<Guarded>::all(context.client.clone());
     let shared = Arc::new(Shared { context, failures: Failures::default() });
     Controller::new(channels, watcher::Config::default())
+        .trigger_backoff(Retry::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop)
         .run(run, |channel, _, shared| shared.failures.again(&*channel), shared)

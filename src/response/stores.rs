@@ -21,6 +21,7 @@ use super::credentials::RECEIVER_TOKEN;
 use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
+use crate::k8s::retry::Retry;
 use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
@@ -188,7 +189,7 @@ async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: 
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
+    let events = watcher(api, config).backoff(Retry::default()).modify(|object| object.managed_fields_mut().clear());
     let mut events = std::pin::pin!(reflector(writer, events));
     while let Some(event) = events.next().await {
         match event {

@@ -13,6 +13,7 @@ use kube::{Api, Client, Resource};
 use super::shards;
 use crate::api::{AlertRule, MonitoringStack};
 use crate::k8s::meta::{MANAGED_BY, SET};
+use crate::k8s::retry::Retry;
 use crate::stack::names::PROMETHEUS;
 
 /// An object that cannot be decoded must not stall the watch of all others.
@@ -54,7 +55,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
     S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
 {
-    let logged = watch.default_backoff().filter_map(move |heard| {
+    let logged = watch.backoff(Retry::default()).filter_map(move |heard| {
         let heard = heard
             .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"))
             .ok();

@@ -31,6 +31,7 @@ use crate::api::{Conditioned, MonitoringStack, NotificationChannel};
 use crate::context::Context;
 use crate::k8s::meta::{Owner, SET};
 use crate::k8s::report::{self, Failures, Reportable, Reported};
+use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, patch};
 
 /// Suffix of the field manager of the status.
@@ -205,6 +206,7 @@ pub async fn controller(
     let client = &context.client;
     let children = || watcher::Config::default().labels(&format!("{SET}={}", apply::SET));
     let controller = Controller::new(Api::<Guarded>::all(client.clone()), watcher::Config::default())
+        .trigger_backoff(Retry::default())
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
     let (of_channel, of_namespace) = (controller.store(), controller.store());
     let shared = Arc::new(Shared { context: context.clone(), memory, failures: Failures::default() });

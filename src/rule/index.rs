@@ -52,6 +52,8 @@ type Recovered = HashMap<Box<str>, (usize, Box<str>)>;
 pub struct Index {
     rules: BTreeMap<Key, Entry>,
     stacks: BTreeMap<Key, Stack>,
+    /// Pods of Prometheus by stack, also of stacks that are not known yet: the two watches do not wait for each other.
+    pods: BTreeMap<Key, BTreeMap<String, Pod>>,
     namespaces: BTreeMap<String, Labels>,
     recovered: HashMap<Key, Recovered>,
     changed: BTreeSet<Key>,
@@ -200,15 +202,27 @@ impl Index {
     }
 
     pub fn pod_seen(&mut self, stack: &str, pod: Pod) {
+        self.pods.entry(stack.into()).or_default().insert(pod.name.clone(), pod.clone());
         if let Some(stack) = self.stacks.get_mut(stack) {
             stack.packing.pod_seen(pod);
         }
     }
 
     pub fn pod_gone(&mut self, stack: &str, pod: &str) {
+        if let Some(pods) = self.pods.get_mut(stack) {
+            pods.remove(pod);
+            if pods.is_empty() {
+                self.pods.remove(stack);
+            }
+        }
         if let Some(stack) = self.stacks.get_mut(stack) {
             stack.packing.pod_gone(pod);
         }
+    }
+
+    /// The stacks that have pods, with the names of these.
+    pub fn pods(&self) -> impl Iterator<Item = (&Key, &String)> {
+        self.pods.iter().flat_map(|(stack, pods)| pods.keys().map(move |pod| (stack, pod)))
     }
 
     /// What every ready Prometheus of a stack said in one round of questions, which began after the last one ended.

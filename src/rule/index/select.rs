@@ -27,12 +27,11 @@ impl Index {
             self.selects(&owner.namespace, discovery.as_ref()).map_err(|why| format!("{key}: {why}"))
         };
         let paused = object.spec.paused || gone;
-        let stack = self.stacks.entry(key.clone()).or_insert_with(|| Stack {
-            owner,
-            discovery: None,
-            paused,
-            selects: Err(String::new()),
-            packing: Packing::default(),
+        let pods = self.pods.get(&key);
+        let stack = self.stacks.entry(key.clone()).or_insert_with(|| {
+            let mut packing = Packing::default();
+            pods.into_iter().flatten().for_each(|(_, pod)| packing.pod_seen(pod.clone()));
+            Stack { owner, discovery: None, paused, selects: Err(String::new()), packing }
         });
         stack.paused = paused;
         stack.discovery = discovery;

@@ -407,3 +407,14 @@ fn firing_alerts_are_counted_where_their_names_are_defined() {
     index.fires(BTreeMap::new());
     assert_eq!(told(&index, "shop/b").firing, Some(0));
 }
+
+#[test]
+fn a_pod_that_is_heard_of_before_its_stack_is_not_forgotten() {
+    let mut index = Index::default();
+    index.pod_seen(MAIN, Pod { name: "p-0".into(), ready: true, ..Pod::default() });
+    index.stack_applied(&stack("main", "uid-main", json!({})));
+    let known = |index: &Index| index.packing(MAIN).map(|packing| packing.pods().count());
+    assert_eq!(known(&index), Some(1));
+    index.stack_applied(&stack("main", "uid-again", json!({})));
+    assert_eq!(known(&index), Some(1));
+}

@@ -66,13 +66,12 @@ impl Loader {
                     }
                 }
                 Some(Change::Listed(seen)) => {
-                    for stack in self.index.stacks().cloned().collect::<Vec<_>>() {
-                        let namespace = stack.split('/').next().unwrap_or_default();
-                        let pods = self.index.packing(&stack).into_iter().flat_map(|packing| packing.pods());
-                        let gone = pods.filter(|pod| !seen.contains(&format!("{namespace}/{}", pod.name)));
-                        let gone: Vec<String> = gone.map(|pod| pod.name.clone()).collect();
-                        gone.iter().for_each(|pod| self.index.pod_gone(&stack, pod));
-                    }
+                    let is_gone = |stack: &Key, pod: &str| {
+                        !seen.contains(&format!("{}/{pod}", stack.split('/').next().unwrap_or_default()))
+                    };
+                    let pods = self.index.pods().filter(|(stack, pod)| is_gone(stack, pod));
+                    let gone: Vec<(Key, String)> = pods.map(|(stack, pod)| (stack.clone(), pod.clone())).collect();
+                    gone.iter().for_each(|(stack, pod)| self.index.pod_gone(stack, pod));
                 }
                 None => {}
             },

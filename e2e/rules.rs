@@ -135,7 +135,10 @@ async fn the_last_good_version_stays_while_an_edit_is_refused() {
             current(o) && condition(o, "Accepted") == "False"
         })
         .await;
-    assert_eq!(live(&cluster, namespace).await, ["Kept"]);
+    eventually("the last good version is live", Duration::from_secs(10), || async {
+        (live(&cluster, namespace).await == ["Kept"]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,6 +156,9 @@ impl Packing {
             self.tell_waiting();
         }
         let settled = self.settled();
+        let placed = &self.placed;
+        let is_loaded = |rule: &str| placed.get(rule).is_some_and(|placement| placement.good == Good::Current);
+        self.trial.as_mut()?.acquit(is_loaded);
         match self.trial.as_mut()?.step(settled, failing, now) {
             Step::Wait => None,
             Step::Changed(rules) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::watch;
 
 use crate::k8s::apply::Writer;
 use crate::metrics::Metrics;
@@ -51,4 +52,10 @@ impl Context {
             settings: Arc::new(settings),
         })
     }
+}
+
+/// Resolves once the process was told to stop.
+pub async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which only happens at the very end.
+    let _ = stopping.wait_for(|stop| *stop).await;
 }

@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::context::{Context, Settings};
+use crate::context::{Context, Settings, stopped};
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
 use crate::response::intake::Intake;
@@ -205,12 +205,6 @@ async fn controllers(
         ended = all => ended,
         () = late => Ok(()),
     }
-}
-
-/// Resolves once the process was told to stop.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which only happens at the very end.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 async fn wait_for_signal() {

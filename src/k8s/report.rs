@@ -18,6 +18,17 @@ pub trait Reportable: std::error::Error {
     fn reason(&self) -> &'static str;
 }
 
+/// The error of a reconcile that fails by the API server alone.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server did not answer as needed: {0}")]
+pub struct ApiError(#[from] kube::Error);
+
+impl Reportable for ApiError {
+    fn reason(&self) -> &'static str {
+        "ApiError"
+    }
+}
+
 /// Longest a reconcile may take before it is given up and tried again.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -23,8 +23,8 @@ use super::{act, action, gather, guard, news};
 use crate::api::ResponseRun;
 use crate::api::alert_response::Mode;
 use crate::api::response_run::{AlertState, Phase, ResponseRunStatus, StepState};
-use crate::context::Context;
-use crate::k8s::report::{self, Reportable, Reported};
+use crate::context::{Context, stopped};
+use crate::k8s::report::{self, ApiError, Reported};
 use crate::k8s::status;
 use crate::metrics;
 
@@ -42,20 +42,6 @@ const RESEND: Duration = Duration::from_secs(5);
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Suffix of the field manager.
 const CONTROLLER: &str = "run";
-
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error("the API server did not answer as needed: {0}")]
-    Kube(#[from] kube::Error),
-}
-
-impl Reportable for RunError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Kube(_) => "ApiError",
-        }
-    }
-}
 
 struct Shared {
     context: Arc<Context>,
@@ -83,11 +69,6 @@ pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, stop: watch::Recei
     // Errors have been reported; a run that is gone needs nothing more.
     let work = work.for_each(|_| future::ready(()));
     tokio::join!(work, count(&context, &stores, stop));
-}
-
-pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which only happens at the very end.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Open runs, when they come into being and when something is noted on them. What the controller itself writes does
@@ -161,7 +142,7 @@ impl Shared {
             && self.stores.any_run(|other| guard::is_ahead(run, other))
     }
 
-    async fn drive(&self, cached: &ResponseRun) -> Result<Action, RunError> {
+    async fn drive(&self, cached: &ResponseRun) -> Result<Action, ApiError> {
         let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
         let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &namespace);
         for _ in 0..MAX_DECISIONS {
@@ -201,7 +182,7 @@ impl Shared {
     }
 
     /// From Pending to Running, if the runs that the API server has at this moment allow it.
-    async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Option<Action>, RunError> {
+    async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Option<Action>, ApiError> {
         let _turn = self.turn.lock().await;
         facts.others = gather::others(&self.context, run).await?;
         let decision = run::next(run, facts, now);
@@ -215,7 +196,7 @@ impl Shared {
         facts: &Facts,
         decision: Decision,
         now: Timestamp,
-    ) -> Result<Option<Action>, RunError> {
+    ) -> Result<Option<Action>, ApiError> {
         match decision {
             Decision::Closed => Ok(Some(Action::await_change())),
             Decision::Proceed(status) => {
@@ -237,7 +218,7 @@ impl Shared {
         facts: &Facts,
         step: usize,
         change: &action::Change,
-    ) -> Result<Option<Action>, RunError> {
+    ) -> Result<Option<Action>, ApiError> {
         let result = act::change(&self.context, run, change).await?;
         if let Err(run::Failure::Conflict) = result {
             return Ok(Some(Action::requeue(Duration::from_millis(200))));
@@ -256,7 +237,7 @@ impl Shared {
         step: usize,
         channel: &str,
         now: Timestamp,
-    ) -> Result<Option<Action>, RunError> {
+    ) -> Result<Option<Action>, ApiError> {
         let status = run.status.as_ref().and_then(|s| s.steps.get(step));
         let Some(intent) = status.and_then(|s| s.intent.as_ref()?.notify.as_ref()) else { return Ok(None) };
         let result = act::deliver(&self.context, run, intent, channel).await;
@@ -275,7 +256,7 @@ impl Shared {
         run: &ResponseRun,
         facts: &Facts,
         effect: impl Fn(&ResponseRun) -> Option<ResponseRunStatus>,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), ApiError> {
         let api = Api::<ResponseRun>::namespaced(self.context.client.clone(), &run.namespace().unwrap_or_default());
         let mut run = run.clone();
         for _ in 0..5 {
@@ -292,7 +273,7 @@ impl Shared {
     }
 
     /// False: somebody changed the run since it was read, or it is gone.
-    async fn write(&self, run: &ResponseRun, facts: &Facts, new: &ResponseRunStatus) -> Result<bool, RunError> {
+    async fn write(&self, run: &ResponseRun, facts: &Facts, new: &ResponseRunStatus) -> Result<bool, ApiError> {
         let old = run.status.as_ref();
         if old == Some(new) {
             return Ok(true);

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::context::Context;
+use crate::context::{Context, stopped};
 
 /// What the leader does for responses, until told to stop.
 pub async fn lead(
@@ -61,6 +61,6 @@ async fn webhook_secret(context: &Context, stop: watch::Receiver<bool>) {
     };
     tokio::select! {
         () = made => {}
-        () = controller::stopped(stop) => {}
+        () = stopped(stop) => {}
     }
 }

@@ -16,14 +16,13 @@ use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
 use super::access::{Access, Rights};
-use super::controller::stopped;
 use super::stores::{Change, Guarded, Stores};
 use super::{gather, retention, validate};
 use crate::api::alert_response::{AlertResponseStatus, LastRun, Mode, RunCounts, StepAction};
 use crate::api::response_run::{Phase, Verdict};
 use crate::api::{AlertResponse, NotificationChannel, ResponseRun};
-use crate::context::Context;
-use crate::k8s::report::{self, Reportable, Reported};
+use crate::context::{Context, stopped};
+use crate::k8s::report::{self, ApiError, Reportable, Reported};
 use crate::k8s::status::{self, Extra, Outcome, conditions};
 
 /// Responses that are judged at a time.
@@ -38,20 +37,6 @@ const RESYNC: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(5);
 /// Suffix of the field manager.
 const CONTROLLER: &str = "response";
-
-#[derive(Debug, thiserror::Error)]
-pub enum ResponseError {
-    #[error("the API server did not answer as needed: {0}")]
-    Kube(#[from] kube::Error),
-}
-
-impl Reportable for ResponseError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Kube(_) => "ApiError",
-        }
-    }
-}
 
 struct Shared {
     context: Arc<Context>,
@@ -105,7 +90,7 @@ async fn reconcile(cached: Arc<Guarded<AlertResponse>>, shared: Arc<Shared>) -> 
 }
 
 impl Shared {
-    async fn judge(&self, response: &AlertResponse) -> Result<Action, ResponseError> {
+    async fn judge(&self, response: &AlertResponse) -> Result<Action, ApiError> {
         let now = Timestamp::now();
         let uid = response.uid().unwrap_or_default();
         let runs = self.stores.runs(|run| run.spec.response_ref.uid == uid);

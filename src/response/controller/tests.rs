@@ -210,7 +210,7 @@ fn run_of(shelf: &Shelf) -> ResponseRun {
 }
 
 /// One process: works until it waits or fails.
-async fn drive(shelf: &Shelf) -> Result<Action, RunError> {
+async fn drive(shelf: &Shelf) -> Result<Action, ApiError> {
     shared(shelf).drive(&run_of(shelf)).await
 }
 

@@ -158,8 +158,9 @@ impl Packing {
         let settled = self.settled();
         let placed = &self.placed;
         let is_loaded = |rule: &str| placed.get(rule).is_some_and(|placement| placement.good == Good::Current);
-        self.trial.as_mut()?.acquit(is_loaded);
-        match self.trial.as_mut()?.step(settled, failing, now) {
+        let trial = self.trial.as_mut()?;
+        trial.acquit(is_loaded);
+        match trial.step(settled, failing, now) {
             Step::Wait => None,
             Step::Changed(rules) => {
                 self.rewrite(&rules, number, failing);

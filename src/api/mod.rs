@@ -7,12 +7,14 @@ pub mod duration;
 pub mod monitoring_stack;
 pub mod notification_channel;
 pub mod response_run;
+pub mod slo;
 
 pub use alert_response::AlertResponse;
 pub use alert_rule::AlertRule;
 pub use monitoring_stack::MonitoringStack;
 pub use notification_channel::NotificationChannel;
 pub use response_run::ResponseRun;
+pub use slo::SLO;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -4,12 +4,14 @@
 //! `alerts` and `sloth` the rest), `budget` says what the recorded sums mean. The formulas are in docs/slo.md.
 
 pub mod alerts;
+pub mod budget;
 
 pub mod indicator;
 pub mod objective;
 pub mod rules;
 pub mod series;
 pub mod sloth;
+pub mod status;
 
 pub mod validate;
 pub mod window;

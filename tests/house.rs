@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: no client, no clock, no environment.
-const PURE: [&str; 14] = [
+const PURE: [&str; 25] = [
     "src/k8s/drift.rs",
     "src/k8s/meta.rs",
     "src/stack/validate.rs",
@@ -18,6 +18,17 @@ const PURE: [&str; 14] = [
     "src/response/verify.rs",
     "src/response/matching.rs",
     "src/notify/receivers.rs",
+    "src/slo/alerts.rs",
+    "src/slo/budget.rs",
+    "src/slo/indicator.rs",
+    "src/slo/objective.rs",
+    "src/slo/rules.rs",
+    "src/slo/selector.rs",
+    "src/slo/series.rs",
+    "src/slo/sloth.rs",
+    "src/slo/status.rs",
+    "src/slo/validate.rs",
+    "src/slo/window.rs",
     "src/api",
 ];
 

@@ -1,10 +1,10 @@
 //! Indicators: checked selectors, and the expressions that count bad events and all events. Pure.
 
-use promql_parser::label::MatchOp;
+use promql_parser::parser::Expr;
 use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 
+use super::selector::Selector;
 use super::series::{aggregate, quoted};
 use super::validate::Refusal;
 use super::window::duration;
@@ -15,12 +15,8 @@ use crate::rule::promql;
 /// The placeholder of the range in expressions of the indicator `events`.
 const WINDOW: &str = "{{window}}";
 
-/// The series of one metric, parsed, and printed anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selector {
-    name: String,
-    matchers: Vec<String>,
-}
+/// Gaps of a counter that are bridged, in seconds: a Prometheus that is down for an hour, and its start.
+const BRIDGED: u64 = 5_400;
 
 /// A checked indicator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,75 +43,6 @@ impl Count {
         match self {
             Self::Rate(seconds) | Self::Step(seconds) => seconds,
         }
-    }
-}
-
-impl Selector {
-    /// `field` is what a refusal names.
-    pub fn of(field: &str, written: &str) -> Result<Self, Refusal> {
-        let tree = promql::tree(written).map_err(|error| Refusal {
-            field: field.to_owned(),
-            column: error.column,
-            message: format!("is not a selector: {}; write a metric and its labels, for example http_requests_total{{job=\"checkout\"}}", error.message),
-        });
-        // A range selector is refused by the parser as no instant vector; its own words are better.
-        let wrong = |message: &str| Refusal { field: field.to_owned(), column: None, message: message.to_owned() };
-        let selector = match tree {
-            Ok(Expr::VectorSelector(selector)) => selector,
-            Ok(_) => {
-                return Err(wrong(
-                    "is an expression, not a selector: write a metric and its labels alone, without functions and operators; rate and sum are added for you, and the indicator `events` takes free expressions",
-                ));
-            }
-            Err(refusal) if refusal.message.contains("range vector") => {
-                return Err(wrong("takes no range: remove [...]; rate and sum are added for you"));
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        let VectorSelector { name, matchers, offset, at } = selector;
-        if offset.is_some() || at.is_some() {
-            return Err(wrong("takes no offset and no @: an SLO is about the present"));
-        }
-        if !matchers.or_matchers.is_empty() {
-            return Err(wrong(
-                "joins matchers by `or`, which Prometheus does not know: use a regular expression, such as code=~\"4..|5..\"",
-            ));
-        }
-        let mut found = name;
-        let mut rendered = vec![];
-        for matcher in matchers.matchers {
-            if matcher.name != "__name__" {
-                rendered.push(matcher.to_string());
-            } else if matches!(matcher.op, MatchOp::Equal) && found.is_none() {
-                found = Some(matcher.value);
-            }
-        }
-        let Some(name) = found.filter(|name| !name.is_empty()) else {
-            return Err(wrong(
-                "names no metric: an indicator needs exactly one, since series of several metrics cannot be told apart after rate()",
-            ));
-        };
-        Ok(Self { name, matchers: rendered })
-    }
-
-    fn text(&self) -> String {
-        self.with("", None)
-    }
-
-    /// With a suffix of the name and a matcher more.
-    fn with(&self, suffix: &str, more: Option<&str>) -> String {
-        let name = format!("{}{suffix}", self.name);
-        let plain = name
-            .bytes()
-            .enumerate()
-            .all(|(at, b)| b.is_ascii_alphabetic() || matches!(b, b'_' | b':') || at > 0 && b.is_ascii_digit());
-        let mut inside: Vec<&str> = self.matchers.iter().map(String::as_str).chain(more).collect();
-        let in_quotes = quoted(&name);
-        if !plain {
-            inside.insert(0, &in_quotes);
-        }
-        let name = if plain { name.as_str() } else { "" };
-        if inside.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", inside.join(",")) }
     }
 }
 
@@ -266,11 +193,11 @@ fn of_ratio(ratio: &api::Ratio) -> Result<Indicator, Vec<Refusal>> {
 fn of_latency(latency: &api::Latency) -> Result<Indicator, Refusal> {
     let field = "indicator.latency.histogram";
     let histogram = Selector::of(field, &latency.histogram)?;
-    if let Some(suffix) = ["_bucket", "_count", "_sum"].iter().find(|suffix| histogram.name.ends_with(*suffix)) {
+    if let Some(suffix) = ["_bucket", "_count", "_sum"].iter().find(|suffix| histogram.name().ends_with(*suffix)) {
         let message = format!("names the histogram without {suffix}: the parts that are needed are chosen for you");
         return Err(Refusal::new(field, message));
     }
-    if histogram.matchers.iter().any(|matcher| matcher.starts_with("le=") || matcher.starts_with("le!")) {
+    if histogram.matches_on("le") {
         return Err(Refusal::new(
             field,
             "has a matcher on le: write the threshold instead, the bucket is chosen for you",
@@ -389,12 +316,13 @@ fn counted(counter: &str, count: Count, group_by: &[String]) -> String {
     match count {
         Count::Rate(_) => aggregate("sum", group_by, &grown(counter, count)),
         // The difference of two samples needs no extrapolation, and neighbouring differences add up to the last one:
-        // sums over any window are exact. Where it is not to be had (a restart, a series born or gone, a scrape that
-        // failed), what increase() sees within the step is taken.
+        // sums over any window are exact, and the growth of a counter that nobody scraped for a while is counted when
+        // it is seen again. Where there is no such difference (a restart, a series born or gone), what increase() sees
+        // within the step is taken.
         Count::Step(seconds) => {
-            let (step, longer) = (duration(seconds), duration(seconds + 60));
-            let difference =
-                format!("({counter} - {counter} offset {step} >= 0 unless resets({counter}[{longer}]) > 0)");
+            let (step, longer, bridged) = (duration(seconds), duration(seconds + 60), duration(BRIDGED));
+            let before = format!("last_over_time({counter}[{bridged}] offset {step})");
+            let difference = format!("({counter} - {before} >= 0 unless resets({counter}[{longer}]) > 0)");
             aggregate("sum", group_by, &format!("\n  {difference}\n  or increase({counter}[{step}])\n"))
         }
     }

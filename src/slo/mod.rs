@@ -9,6 +9,7 @@ pub mod budget;
 pub mod indicator;
 pub mod objective;
 pub mod rules;
+pub mod selector;
 pub mod series;
 pub mod sloth;
 pub mod status;

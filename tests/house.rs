@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: no client, no clock, no environment.
-const PURE: [&str; 25] = [
+const PURE: [&str; 27] = [
     "src/k8s/drift.rs",
     "src/k8s/meta.rs",
     "src/stack/validate.rs",
@@ -18,10 +18,12 @@ const PURE: [&str; 25] = [
     "src/response/verify.rs",
     "src/response/matching.rs",
     "src/notify/receivers.rs",
+    "src/slo/adjustment.rs",
     "src/slo/alerts.rs",
     "src/slo/budget.rs",
     "src/slo/indicator.rs",
     "src/slo/objective.rs",
+    "src/slo/policy.rs",
     "src/slo/rules.rs",
     "src/slo/selector.rs",
     "src/slo/series.rs",

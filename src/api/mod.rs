@@ -2,8 +2,11 @@
 
 pub mod alert_response;
 pub mod alert_rule;
+pub mod budget_adjustment;
+pub mod change_freeze;
 pub mod common;
 pub mod duration;
+pub mod error_budget_policy;
 pub mod monitoring_stack;
 pub mod notification_channel;
 pub mod response_run;

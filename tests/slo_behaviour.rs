@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use evenkeel::api::SLO;
+use evenkeel::slo::read::{RATES, RECORDED, SUMS};
 use evenkeel::slo::render;
 use jiff::Timestamp;
 
@@ -226,4 +227,21 @@ fn any_instance_up_is_up_and_each_is_a_share() {
         let expected = values(&[("4h", "sum(evenkeel:slo_errors:window) / sum(evenkeel:slo_total:window)", share)]);
         promtool(&spec(instances), "5m", &format!("{series}{expected}"));
     }
+}
+
+#[test]
+fn three_queries_tell_where_every_slo_stands() {
+    // 7 minutes after the last point the sums are still found; the rates are those of the present.
+    let test = format!(
+        "interval: 1m\ninput_series:\n- {{series: requests_total, values: '0+60x61'}}\n- {{series: errors_total, values: '0+1x61'}}\npromql_expr_test:\n{}",
+        [(SUMS, "5"), (RATES, "3"), (RECORDED, "1")]
+            .map(|(query, count)| format!(
+                "- expr: |-\n    count({query})\n  eval_time: 1h\n  exp_samples: [{{labels: '{{}}', value: {count}}}]\n"
+            ))
+            .concat()
+            + &format!(
+                "- expr: |-\n    sum({RECORDED})\n  eval_time: 1h30s\n  exp_samples: [{{labels: '{{}}', value: 3600}}]\n"
+            )
+    );
+    promtool(&thirty_days(""), "5m", &test);
 }

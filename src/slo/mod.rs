@@ -10,6 +10,7 @@ pub mod budget;
 pub mod indicator;
 pub mod objective;
 pub mod policy;
+pub mod read;
 pub mod rules;
 pub mod selector;
 pub mod series;

@@ -9,8 +9,8 @@ use crate::api::budget_adjustment::{BudgetAdjustmentSpec, Every, Exclude};
 
 /// Longest period that may be left out.
 const MAX: u64 = 31 * DAY;
-/// Repetitions that are looked at; more than any window holds of the shortest (a day).
-const MAX_REPEATS: usize = 100;
+/// Repetitions that are looked at: more than the longest window (93 days), with what may reach into it, holds of days.
+const MAX_REPEATS: usize = 200;
 
 /// A time `(start, end]`, as the points of steps count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,7 @@ fn occurrences(exclude: &Exclude, window: Interval) -> Vec<Interval> {
     };
     // Always counted from the first: the 31st stays the 31st after a short month.
     (from..)
-        .take(MAX_REPEATS + 93)
+        .take(MAX_REPEATS)
         .map_while(|n| first.checked_add(span(n)).ok())
         .map(|start| start.timestamp())
         .take_while(|start| *start < window.end && repeat.until.as_ref().is_none_or(|until| *start < until.0))

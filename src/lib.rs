@@ -29,6 +29,8 @@ pub mod response;
 pub mod rule;
 /// The HTTP listeners: alerts, health, metrics.
 pub mod server;
+/// SLO -> recording rules, burn rate alerts, budgets.
+pub mod slo;
 /// MonitoringStack -> Prometheus and Alertmanager.
 pub mod stack;
 /// Logs.

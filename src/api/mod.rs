@@ -2,17 +2,25 @@
 
 pub mod alert_response;
 pub mod alert_rule;
+pub mod budget_adjustment;
+pub mod change_freeze;
 pub mod common;
 pub mod duration;
+pub mod error_budget_policy;
 pub mod monitoring_stack;
 pub mod notification_channel;
 pub mod response_run;
+pub mod slo;
 
 pub use alert_response::AlertResponse;
 pub use alert_rule::AlertRule;
+pub use budget_adjustment::BudgetAdjustment;
+pub use change_freeze::ChangeFreeze;
+pub use error_budget_policy::ErrorBudgetPolicy;
 pub use monitoring_stack::MonitoringStack;
 pub use notification_channel::NotificationChannel;
 pub use response_run::ResponseRun;
+pub use slo::SLO;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -37,6 +45,10 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         AlertResponse::crd(),
         ResponseRun::crd(),
         NotificationChannel::crd(),
+        SLO::crd(),
+        ErrorBudgetPolicy::crd(),
+        ChangeFreeze::crd(),
+        BudgetAdjustment::crd(),
     ];
     for crd in &mut crds {
         common::default_status(crd);

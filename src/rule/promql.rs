@@ -34,6 +34,16 @@ pub fn check(written: &str) -> Result<(), ExprError> {
         .map_err(|wrong| located(written, wrong.byte.map(|byte| original(byte, &inserted)), wrong.message))
 }
 
+/// Checks `written` and returns its syntax tree.
+pub fn tree(written: &str) -> Result<Expr, ExprError> {
+    check(written)?;
+    let (expr, _) = without_raw_strings(written);
+    let failed = |message: String| ExprError { column: None, message };
+    catch_unwind(AssertUnwindSafe(|| parse(&expr)))
+        .unwrap_or_else(|_| Err("a number or duration is out of range".to_owned()))
+        .map_err(failed)
+}
+
 /// What is wrong, and from which byte on.
 struct Wrong {
     byte: Option<usize>,

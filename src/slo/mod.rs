@@ -1,0 +1,32 @@
+//! SLO -> exact recording rules, burn rate alerts, and the arithmetic of budgets. Pure.
+//!
+//! `validate` makes a checked SLO of a written one, `rules` its rule groups (`indicator` the expressions that count,
+//! `alerts` and `sloth` the rest), `budget` says what the recorded sums mean. The formulas are in docs/slo.md.
+
+pub mod adjustment;
+pub mod alerts;
+pub mod budget;
+pub mod indicator;
+pub mod objective;
+pub mod policy;
+pub mod read;
+pub mod rules;
+pub mod selector;
+pub mod series;
+pub mod sloth;
+pub mod standing;
+pub mod status;
+pub mod validate;
+pub mod window;
+
+use jiff::Timestamp;
+
+use crate::api::SLO;
+pub use validate::{Checked, Refusal};
+
+/// A whole rule file for one SLO, or everything that is wrong with it (for `evenkeel render` and `evenkeel check`).
+/// `now` decides the period of a calendar window, and nothing else.
+pub fn render(slo: &SLO, now: Timestamp) -> Result<String, Vec<Refusal>> {
+    let checked = validate::check(slo)?;
+    Ok(format!("groups:\n{}", rules::groups(&checked, now)))
+}

@@ -1,6 +1,7 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
 pub mod compile;
+pub mod feed;
 pub mod group;
 pub mod index;
 pub mod io;

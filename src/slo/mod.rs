@@ -7,6 +7,7 @@ pub mod adjustment;
 pub mod alerts;
 pub mod budget;
 pub mod indicator;
+pub mod keeper;
 pub mod objective;
 pub mod policy;
 pub mod read;
@@ -16,6 +17,7 @@ pub mod series;
 pub mod sloth;
 pub mod standing;
 pub mod status;
+pub mod told;
 pub mod validate;
 pub mod window;
 

@@ -66,6 +66,9 @@ pub struct RuleCounts {
     pub rejected: i64,
     /// Accepted rules that every Prometheus of the stack has loaded.
     pub loaded: i64,
+    /// SLOs that this stack selects. Their rules are not counted above: the SLO's own status says whether they are loaded.
+    #[serde(default)]
+    pub slos: i64,
 }
 
 /// Targets by their state.

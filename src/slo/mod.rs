@@ -3,9 +3,11 @@
 //! `validate` makes a checked SLO of a written one, `rules` its rule groups (`indicator` the expressions that count,
 //! `alerts` and `sloth` the rest), `budget` says what the recorded sums mean. The formulas are in docs/slo.md.
 
+pub mod adjusted;
 pub mod adjustment;
 pub mod alerts;
 pub mod budget;
+pub mod excluded;
 pub mod indicator;
 pub mod keeper;
 pub mod objective;

@@ -131,28 +131,6 @@ pub struct StackView {
 /// Every stack with a Prometheus; `None` until all of them are known.
 pub type Views = Option<BTreeMap<Key, StackView>>;
 
-/// The loader's ends of all that.
-pub struct Ends {
-    pub slos: tokio::sync::mpsc::UnboundedReceiver<Feed>,
-    pub loads: tokio::sync::mpsc::UnboundedSender<(Name, Load)>,
-    pub views: tokio::sync::watch::Sender<Views>,
-}
-
-/// The keeper's ends.
-pub struct KeeperEnds {
-    pub slos: tokio::sync::mpsc::UnboundedSender<Feed>,
-    pub loads: tokio::sync::mpsc::UnboundedReceiver<(Name, Load)>,
-    pub views: tokio::sync::watch::Receiver<Views>,
-}
-
-/// Both ends. Nothing is bounded: there is at most one message for each change of an object.
-pub fn ends() -> (Ends, KeeperEnds) {
-    let (feed, slos) = tokio::sync::mpsc::unbounded_channel();
-    let (told, loads) = tokio::sync::mpsc::unbounded_channel();
-    let (sees, views) = tokio::sync::watch::channel(None);
-    (Ends { slos, loads: told, views: sees }, KeeperEnds { slos: feed, loads, views })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -179,9 +179,7 @@ impl Index {
             });
             if selected {
                 let found = self.recovered.get(key).and_then(|groups| groups.get(&**rule));
-                let known = found.map(|(shard, text)| {
-                    (*shard, *text == entry.shipped.text && entry.was_loaded())
-                });
+                let known = found.map(|(shard, text)| (*shard, *text == entry.shipped.text && entry.was_loaded()));
                 stack.packing.put(rule, &entry.shipped, old, known, self.clock);
             } else if stack.packing.placement(rule).is_some() {
                 stack.packing.remove(rule);

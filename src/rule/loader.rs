@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
-use super::feed::Ends;
 use super::index::{Index, key};
+use super::link::Ends;
 use super::packing::{Key, Pod, Report};
 use super::rounds::Rounds;
 use super::watch::Listing;

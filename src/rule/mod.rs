@@ -5,6 +5,7 @@ pub mod feed;
 pub mod group;
 pub mod index;
 pub mod io;
+pub mod link;
 pub mod loader;
 pub mod packing;
 pub mod promql;

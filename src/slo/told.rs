@@ -70,9 +70,10 @@ fn refusal(refusal: &Refusal) -> SloProblem {
 }
 
 fn waits(load: &Load) -> Option<String> {
-    let waiting = load.stacks.iter().filter_map(|stack| {
-        Some(format!("{}/{}: {}", stack.namespace, stack.name, stack.message.as_deref()?))
-    });
+    let waiting = load
+        .stacks
+        .iter()
+        .filter_map(|stack| Some(format!("{}/{}: {}", stack.namespace, stack.name, stack.message.as_deref()?)));
     let waiting: Vec<String> = waiting.collect();
     (!waiting.is_empty()).then(|| waiting.join("; "))
 }
@@ -226,7 +227,12 @@ mod tests {
         Load { stacks: vec![stack], rules: 14, ..Load::default() }
     }
 
-    fn tell(load: &Load, checked: Result<(), &[Refusal]>, state: Option<State>, unreachable: Option<&str>) -> SloStatus {
+    fn tell(
+        load: &Load,
+        checked: Result<(), &[Refusal]>,
+        state: Option<State>,
+        unreachable: Option<&str>,
+    ) -> SloStatus {
         let good = super::super::validate::check(
             &serde_saphyr::from_str(
                 "{apiVersion: evenkeel.dev/v1alpha1, kind: SLO, metadata: {name: x, namespace: shop}, spec: {service: x, objective: 99.9, \
@@ -261,17 +267,15 @@ mod tests {
         let status = tell(&load(None), Err(&wrong), Some(State::Healthy), None);
         assert_eq!(ready(&status), ("False", "InvalidSpec"));
         let message = &status.conditions[0].message;
-        assert_eq!(
-            message,
-            "spec.objective column 3: is too much; the rules of its last good version stay live"
-        );
+        assert_eq!(message, "spec.objective column 3: is too much; the rules of its last good version stay live");
         assert_eq!((status.problems[0].field.as_str(), status.problems[0].column), ("objective", Some(3)));
         assert_eq!((status.conditions[3].type_.as_str(), status.conditions[3].status.as_str()), ("Loaded", "True"));
     }
 
     #[test]
     fn an_slo_that_nobody_selects_says_why_and_the_way_out() {
-        let load = Load { passed_over: vec!["monitoring/main looks in namespace monitoring".into()], ..Load::default() };
+        let load =
+            Load { passed_over: vec!["monitoring/main looks in namespace monitoring".into()], ..Load::default() };
         let status = tell(&load, Ok(()), None, None);
         assert_eq!(ready(&status), ("False", "NotSelected"));
         assert!(status.conditions[0].message.contains("looks in namespace monitoring"));

@@ -187,10 +187,12 @@ fn shipped(text: &str, refused: &[RuleProblem]) -> Shipped {
     group.pieces.retain(|piece| {
         let digest = (!refused.is_empty()).then(|| piece.digest());
         let known = refused.iter().find(|problem| problem.digest.is_some() && problem.digest == digest);
-        problems.extend(known.map(|problem| crate::rule::group::Problem {
-            told: RuleProblem { index, ..problem.clone() },
-            kept: None,
-        }));
+        problems.extend(
+            known.map(|problem| crate::rule::group::Problem {
+                told: RuleProblem { index, ..problem.clone() },
+                kept: None,
+            }),
+        );
         index += 1;
         known.is_none()
     });

@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod group;
+mod hoist;
 pub mod index;
 pub mod io;
 pub mod loader;

@@ -6,6 +6,8 @@
 pub mod adjustment;
 pub mod alerts;
 pub mod budget;
+pub mod freeze;
+pub mod frozen;
 pub mod indicator;
 pub mod objective;
 pub mod policy;

@@ -30,9 +30,9 @@ use super::common::{Conditions, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.from) || !has(self.until) || self.from < self.until")
+    validation = Rule::new("!has(self.from) || !has(self.until) || timestamp(self.from) < timestamp(self.until)")
         .message("until is not after from: the freeze would end before it begins"),
-    validation = Rule::new("self.reason.trim() != ''")
+    validation = Rule::new("self.reason.matches('[^[:space:]]')")
         .message("reason is blank: whoever is refused is to read why")
 )]
 pub struct ChangeFreezeSpec {

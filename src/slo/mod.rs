@@ -13,6 +13,8 @@ pub mod indicator;
 pub mod objective;
 pub mod policy;
 pub mod read;
+pub mod recorded;
+pub mod report;
 pub mod rules;
 pub mod schedule;
 pub mod selector;

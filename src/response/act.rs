@@ -90,6 +90,7 @@ pub async fn deliver(
         dedup_key: intent.dedup_key.clone(),
         source: format!("{namespace}/{}", run.spec.target.reference()),
         severity: alert.labels.get("severity").cloned().unwrap_or_default(),
+        resolves: false,
     };
     deliver::deliver(&context.http, &destination, &message).await.map_err(failed)
 }

@@ -185,7 +185,8 @@ fn owner(stacks: &[Arc<PartialObjectMeta<MonitoringStack>>], secret: &Secret) ->
     Some((stack.namespace()?, stack.name_any()))
 }
 
-async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
+/// Keeps a cache filled, and tells what comes.
+pub async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {

@@ -3,14 +3,22 @@
 //! `validate` makes a checked SLO of a written one, `rules` its rule groups (`indicator` the expressions that count,
 //! `alerts` and `sloth` the rest), `budget` says what the recorded sums mean. The formulas are in docs/slo.md.
 
+pub mod adjusted;
 pub mod adjustment;
 pub mod alerts;
 pub mod budget;
+pub mod enforce;
+pub mod excluded;
+pub mod freeze;
+pub mod frozen;
 pub mod indicator;
 pub mod objective;
 pub mod policy;
 pub mod read;
+pub mod recorded;
+pub mod report;
 pub mod rules;
+pub mod schedule;
 pub mod selector;
 pub mod series;
 pub mod sloth;

@@ -20,7 +20,7 @@ use crate::slo::adjusted::Adjustments;
 use crate::slo::keeper;
 use crate::slo::standing::Standings;
 use crate::stack::observed::StackObservations;
-use crate::{notify, rule, stack};
+use crate::{notify, rule, slo, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
@@ -194,6 +194,7 @@ async fn controllers(
     tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, loader, stop()));
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
+    tasks.spawn(slo::freeze::controller(context.clone(), stop()));
     tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
     let all = async {
         while let Some(ended) = tasks.join_next().await {

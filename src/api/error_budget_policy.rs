@@ -142,6 +142,26 @@ pub struct ErrorBudgetPolicyStatus {
     /// Every SLO that names this policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slos: Vec<SloStanding>,
+    /// The report that was made last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_report: Option<LastReport>,
+    /// When the next one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_report: Option<Time>,
+}
+
+/// A report that was made, in ConfigMap `<policy>-report`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReport {
+    /// When it was due.
+    pub at: Option<Time>,
+    /// When the one before it was due: where its period begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Time>,
+    /// NotificationChannels that have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_to: Vec<String>,
 }
 
 /// Where one SLO stands.
@@ -156,6 +176,43 @@ pub struct SloStanding {
     /// The thresholds that were passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed: Vec<Passed>,
+    /// The most urgent priority of the thresholds in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// A threshold in force wants changes to be reviewed by a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_review: bool,
+    /// The ChangeFreeze of a threshold in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<String>,
+    /// Who was told that a threshold is in force, and not yet that it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Told>,
+    /// Who spent the budget, where the policy allots it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spending: Vec<CauseSpending>,
+}
+
+/// Channels that know of a threshold in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// Which threshold: its remainingBelow.
+    pub remaining_below: f64,
+    /// Names of NotificationChannels.
+    pub channels: Vec<String>,
+}
+
+/// What one cause spent, in percent of the whole budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CauseSpending {
+    /// A name of the allocation, another one, or unattributed.
+    pub cause: String,
+    /// Whole percent that it was meant to spend.
+    pub allotted: i32,
+    /// Whole percent that it spent.
+    pub spent: i32,
 }
 
 /// A threshold that was passed.
@@ -169,6 +226,9 @@ pub struct Passed {
     /// When it came into force; absent while its `for` runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force_since: Option<Time>,
+    /// What was left of the budget then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<String>,
 }
 
 impl Conditioned for ErrorBudgetPolicy {

@@ -51,6 +51,8 @@ pub struct Message {
     pub source: String,
     /// critical, error, warning or info.
     pub severity: String,
+    /// It is over: PagerDuty closes the incident of this key.
+    pub resolves: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,7 @@ pub async fn deliver(http: &reqwest::Client, to: &Destination, message: &Message
             let summary: String = message.title.chars().take(PAGERDUTY_SUMMARY).collect();
             let body = PagerdutyBody {
                 routing_key: routing_key.expose(),
-                event_action: "trigger",
+                event_action: if message.resolves { "resolve" } else { "trigger" },
                 dedup_key: &message.dedup_key,
                 payload: PagerdutyPayload {
                     summary: &summary,
@@ -174,7 +176,7 @@ pub async fn deliver(http: &reqwest::Client, to: &Destination, message: &Message
                 Authorization::Bearer(token) => request.bearer_auth(token.expose()),
                 Authorization::Basic { username, password } => request.basic_auth(username, Some(password.expose())),
             };
-            let Message { title, text, dedup_key, source, severity } = message;
+            let Message { title, text, dedup_key, source, severity, resolves: _ } = message;
             post(request.json(&WebhookBody { title, text, dedup_key, source, severity })).await
         }
         Destination::Email { email, password } => mail(email, password.as_ref(), message).await,
@@ -289,6 +291,7 @@ mod tests {
             dedup_key: "uid-1".into(),
             source: "shop/Deployment/checkout".into(),
             severity: "critical".into(),
+            resolves: false,
         }
     }
 

@@ -1,18 +1,16 @@
-//! BudgetAdjustments applied to what was read of SLOs: a cache of them all, and of what Prometheus recorded in the
-//! periods that they leave out, so that a past period is asked for once.
+//! BudgetAdjustments applied to what was read of SLOs: a cache of them all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
-use super::adjustment::Interval;
 use super::excluded::{self, Amounts, Plan};
+use super::recorded::Recorded;
 use super::status::Group;
 use super::validate::Checked;
 use crate::api::BudgetAdjustment;
@@ -20,39 +18,18 @@ use crate::context::Context;
 use crate::prometheus::Prometheus;
 use crate::response::stores::{Guarded, fill};
 
-/// Periods of one query: each takes about 400 bytes of its URL.
-const PER_QUERY: usize = 8;
-/// Queries of one SLO at a time; the rest comes with the next round.
-const MAX_QUERIES: usize = 8;
-/// Queries of all SLOs within [`ROUND`].
-const MAX_A_ROUND: usize = 200;
-const ROUND: Duration = Duration::from_secs(10);
-/// What was not needed for so long is forgotten: its SLO is gone.
-const FORGET: Duration = Duration::from_secs(3_600);
-
 /// All BudgetAdjustments. Cloning shares the caches.
 #[derive(Clone)]
 pub struct Adjustments {
     store: Store<Guarded<BudgetAdjustment>>,
-    known: Arc<Mutex<Known>>,
+    recorded: Recorded,
+    last: Arc<Mutex<HashMap<(String, String), Last>>>,
 }
 
-#[derive(Default)]
-struct Known {
-    slos: HashMap<Key, Recorded>,
-    /// When the present round of queries began, and how many there were in it.
-    round: Option<(Instant, usize)>,
-}
-
-/// Namespace, name and groupBy labels.
-type Key = (String, String, Vec<String>);
-
-/// What Prometheus recorded of one SLO.
-struct Recorded {
-    intervals: BTreeMap<Interval, Amounts>,
-    /// The last complete sum, and the UIDs and generations of the adjustments that it is of.
-    last: Option<(Vec<(String, i64)>, Amounts)>,
-    used: Instant,
+/// The last complete figures of an SLO, and the UIDs and generations of the adjustments that they are of.
+struct Last {
+    versions: Vec<(String, i64)>,
+    amounts: Amounts,
 }
 
 impl Adjustments {
@@ -60,7 +37,10 @@ impl Adjustments {
     pub fn watch(context: &Context) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (store, writer) = store();
         let api = Api::all(context.client.clone());
-        (Self { store, known: Arc::default() }, fill(writer, api, watcher::Config::default(), |_| {}))
+        (
+            Self { store, recorded: Recorded::default(), last: Arc::default() },
+            fill(writer, api, watcher::Config::default(), |_| {}),
+        )
     }
 
     /// Resolves when the cache is filled.
@@ -90,6 +70,10 @@ impl Adjustments {
         now: Timestamp,
     ) -> Vec<String> {
         let adjustments = self.of(&slo.namespace, &slo.name);
+        if adjustments.is_empty() {
+            self.forget(slo);
+            return vec![];
+        }
         let recorded = groups.iter().filter_map(|group| group.reading.recorded).max().unwrap_or(now);
         let names: Vec<String> = adjustments.iter().map(ResourceExt::name_any).collect();
         let named = names.iter().map(String::as_str).zip(adjustments.iter().map(|adjustment| &adjustment.spec));
@@ -114,76 +98,29 @@ impl Adjustments {
         plan: &Plan,
         versions: Vec<(String, i64)>,
     ) -> Option<Amounts> {
-        let key = (slo.namespace.clone(), slo.name.clone(), slo.group_by.clone());
-        let missing = self.missing(&key, &plan.intervals);
-        let mut answers = BTreeMap::new();
-        for intervals in missing.chunks(PER_QUERY).take(MAX_QUERIES) {
-            if !self.may_ask() {
-                break;
-            }
-            match prometheus.query(&excluded::query(slo, intervals)).await {
-                Ok(samples) => {
-                    answers.extend(intervals.iter().copied().zip(excluded::amounts(&samples, intervals.len())));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, namespace = slo.namespace, slo = slo.name, "cannot ask what adjustments leave out");
-                    break;
-                }
-            }
-        }
-        self.learn(key, &plan.intervals, answers, versions)
-    }
-
-    fn missing(&self, key: &Key, wanted: &[Interval]) -> Vec<Interval> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.slos.retain(|_, recorded| recorded.used.elapsed() < FORGET);
-        let recorded = known.slos.get(key);
-        let has = |interval: &Interval| recorded.is_some_and(|recorded| recorded.intervals.contains_key(interval));
-        wanted.iter().filter(|interval| !has(interval)).copied().collect()
-    }
-
-    /// Whether there is room for one more query.
-    fn may_ask(&self) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, asked) =
-            known.round.filter(|(began, _)| began.elapsed() < ROUND).unwrap_or_else(|| (Instant::now(), 0));
-        known.round = Some((began, asked + 1));
-        asked < MAX_A_ROUND
-    }
-
-    /// Keeps the answers, forgets what left the window, and sums up if everything is known.
-    fn learn(
-        &self,
-        key: Key,
-        wanted: &[Interval],
-        answers: BTreeMap<Interval, Amounts>,
-        versions: Vec<(String, i64)>,
-    ) -> Option<Amounts> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let recorded = known.slos.entry(key).or_insert_with(|| Recorded {
-            intervals: BTreeMap::new(),
-            last: None,
-            used: Instant::now(),
-        });
-        recorded.used = Instant::now();
-        recorded.intervals.extend(answers);
-        recorded.intervals.retain(|interval, _| wanted.contains(interval));
-        let all: Option<Vec<&Amounts>> = wanted.iter().map(|interval| recorded.intervals.get(interval)).collect();
+        let known = self.recorded.amounts(prometheus, slo, &plan.intervals).await;
+        let all: Option<Vec<&Amounts>> = plan.intervals.iter().map(|interval| known.get(interval)).collect();
+        let key = (slo.namespace.clone(), slo.name.clone());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match all {
             Some(all) => {
-                let sum = excluded::together(all);
-                recorded.last = Some((versions, sum.clone()));
-                Some(sum)
+                let amounts = excluded::together(all);
+                last.insert(key, Last { versions, amounts: amounts.clone() });
+                Some(amounts)
             }
-            None => recorded.last.as_ref().filter(|(of, _)| *of == versions).map(|(_, sum)| sum.clone()),
+            None => last.get(&key).filter(|last| last.versions == versions).map(|last| last.amounts.clone()),
         }
+    }
+
+    fn forget(&self, slo: &Checked) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.remove(&(slo.namespace.clone(), slo.name.clone()));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slo::excluded::Amount;
     use crate::slo::validate::check;
     use axum::Router;
     use axum::extract::RawQuery;
@@ -204,7 +141,7 @@ mod tests {
         for object in serde_saphyr::from_multiple::<BudgetAdjustment>(text).unwrap() {
             writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(object))));
         }
-        Adjustments { store, known: Arc::default() }
+        Adjustments { store, recorded: Recorded::default(), last: Arc::default() }
     }
 
     fn groups(recorded: Timestamp) -> [Group; 1] {
@@ -246,6 +183,12 @@ mod tests {
             assert_eq!((reading.excluded_errors, reading.excluded_total), (5.0, 50.0));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+        // The period reaches out of the window by now, so it must be asked for anew, and there is no answer.
+        away.store(true, Ordering::SeqCst);
+        let later: Timestamp = "2026-12-14T00:30:00Z".parse().unwrap();
+        let mut kept = groups(later);
+        assert_eq!(adjustments.apply(&prometheus, &slo(), &mut kept, later).await, ["maintenance"]);
+        assert_eq!((kept[0].reading.excluded_total, asked.load(Ordering::SeqCst)), (50.0, 3));
     }
 
     #[tokio::test]
@@ -261,21 +204,5 @@ mod tests {
         let mut given = groups(now);
         assert_eq!(back.apply(&nobody, &slo(), &mut given, now).await, ["maintenance"]);
         assert_eq!(given[0].reading.given_back, 0.25);
-    }
-
-    #[test]
-    fn figures_of_other_adjustments_are_not_kept() {
-        let adjustments = adjustments("");
-        let interval = |n: i64| Interval {
-            start: Timestamp::from_second(n).unwrap(),
-            end: Timestamp::from_second(n + 9).unwrap(),
-        };
-        let key = || ("shop".to_owned(), "api".to_owned(), vec![]);
-        let amounts = Amounts::from([(BTreeMap::new(), Amount { errors: 1.0, total: 2.0 })]);
-        let answer = BTreeMap::from([(interval(0), amounts.clone())]);
-        let version = |n| vec![("u".to_owned(), n)];
-        assert_eq!(adjustments.learn(key(), &[interval(0)], answer, version(1)), Some(amounts.clone()));
-        assert_eq!(adjustments.learn(key(), &[interval(1)], BTreeMap::new(), version(1)), Some(amounts));
-        assert_eq!(adjustments.learn(key(), &[interval(1)], BTreeMap::new(), version(2)), None);
     }
 }

@@ -34,6 +34,9 @@ pub struct Budget {
     pub indicator: Option<f64>,
     /// Share of the budget that is left: 1 when it is whole, negative when overspent.
     pub remaining: f64,
+    /// Bad events of the window, and how many the whole budget allows without what was given back.
+    pub errors: f64,
+    pub whole: f64,
     /// Bad events that may still happen.
     pub remaining_events: f64,
     /// Seconds for which everything may fail at the average traffic of the window.
@@ -91,6 +94,8 @@ pub fn budget(slo: &Checked, reading: &Reading, now: Timestamp) -> Option<Budget
     Some(Budget {
         indicator: (total > 0.0).then(|| 1.0 - errors / total),
         remaining,
+        errors,
+        whole,
         remaining_events: allowed - errors,
         remaining_seconds: remaining * allowed_ratio * length,
         burn_rates: [now_burning, hour, six_hours, three_days],

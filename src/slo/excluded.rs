@@ -9,6 +9,7 @@ use super::adjustment::{self, Interval};
 use super::series::{ERRORS_STEP, TOTAL_STEP, own, sum};
 use super::status::Group;
 use super::validate::Checked;
+use super::window::Window;
 use crate::api::budget_adjustment::BudgetAdjustmentSpec;
 use crate::prometheus::Sample;
 
@@ -29,18 +30,20 @@ pub struct Plan {
 }
 
 /// The window as it is now; `end` is that of the last recorded point, or the present.
-pub fn window(slo: &Checked, end: Timestamp) -> Interval {
-    let length = SignedDuration::from_secs(i64::try_from(slo.window.seconds()).unwrap_or(i64::MAX));
-    let start = match slo.window.periods(end).first() {
+pub fn window(window: &Window, end: Timestamp) -> Interval {
+    let length = SignedDuration::from_secs(i64::try_from(window.seconds()).unwrap_or(i64::MAX));
+    let start = match window.periods(end).first() {
         Some(period) => period.start,
         None => end.checked_sub(length).unwrap_or(Timestamp::MIN),
     };
     Interval { start, end }
 }
 
-/// Whether an adjustment counts in a window.
-pub fn touches(spec: &BudgetAdjustmentSpec, window: Interval, step: u64) -> bool {
-    !adjustment::excluded(&spec.exclude, window, step).is_empty() || adjustment::given_back([spec], window) > 0.0
+/// Whether an adjustment counts in a window as it is now.
+pub fn touches(spec: &BudgetAdjustmentSpec, slo: &Window, now: Timestamp) -> bool {
+    let present = window(slo, now);
+    !adjustment::excluded(&spec.exclude, present, slo.step()).is_empty()
+        || adjustment::given_back([spec], present) > 0.0
 }
 
 /// `recorded` is when the sums of the window were recorded.
@@ -51,7 +54,7 @@ pub fn plan<'a>(
     now: Timestamp,
 ) -> Plan {
     let step = slo.window.step();
-    let present = window(slo, now);
+    let present = window(&slo.window, now);
     let valid: Vec<Named<'_>> =
         adjustments.into_iter().filter(|(_, spec)| adjustment::check(spec).is_empty()).collect();
     let names = |holds: &dyn Fn(&BudgetAdjustmentSpec) -> bool| {
@@ -63,7 +66,7 @@ pub fn plan<'a>(
     Plan {
         excluding: names(&|spec| !adjustment::excluded(&spec.exclude, present, step).is_empty()),
         giving: names(&|spec| adjustment::given_back([spec], present) > 0.0),
-        intervals: adjustment::excluded(excludes(), window(slo, recorded), step),
+        intervals: adjustment::excluded(excludes(), window(&slo.window, recorded), step),
         tail: tail.iter().map(|interval| interval.end.duration_since(interval.start).as_secs_f64()).sum(),
         given_back: adjustment::given_back(valid.iter().map(|(_, spec)| *spec), present),
     }
@@ -173,10 +176,10 @@ mod tests {
     #[test]
     fn a_calendar_begins_with_its_period() {
         let slo = slo("{calendar: month, timeZone: Europe/Paris}", "");
-        let present = window(&slo, at("2026-11-21T12:00:00Z"));
+        let present = window(&slo.window, at("2026-11-21T12:00:00Z"));
         assert_eq!(present.start, at("2026-10-31T23:00:00Z"));
         let before = spec("exclude: {start: '2026-10-30T00:00:00Z', duration: 1h}");
-        assert!(!touches(&before, present, 300));
+        assert!(!touches(&before, &slo.window, at("2026-11-21T12:00:00Z")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::status::remaining_text;
 use super::validate::Refusal;
 use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, OnNoData, Passed, Priority, Threshold};
 
@@ -63,12 +64,7 @@ pub fn passed(
         (Some(remaining), _) => remaining,
         (None, OnNoData::Enforce) => f64::NEG_INFINITY,
         (None, OnNoData::Release) => f64::INFINITY,
-        (None, OnNoData::Hold) => {
-            let still = |entry: &&Passed| {
-                policy.thresholds.iter().any(|threshold| threshold.remaining_below == entry.remaining_below)
-            };
-            return previous.iter().filter(still).cloned().collect();
-        }
+        (None, OnNoData::Hold) => return held(policy, previous),
     };
     let judge = |threshold: &Threshold| {
         let below = threshold.remaining_below;
@@ -87,13 +83,25 @@ pub fn passed(
         let since = before.map_or(now, |entry| entry.since.0);
         let delay = threshold.for_.map_or(0, |delay| delay.as_secs() as i64);
         let due = now.duration_since(since) >= SignedDuration::from_secs(delay);
+        // What was left when it came into force stays: it is part of a ChangeFreeze's reason.
+        let left = match in_force {
+            Some(_) => before.and_then(|entry| entry.remaining.clone()),
+            None => (due && remaining.is_finite()).then(|| remaining_text(remaining / 100.0)),
+        };
         Some(Passed {
             remaining_below: below,
             since: Time(since),
             in_force_since: in_force.or_else(|| due.then_some(Time(now))),
+            remaining: left,
         })
     };
     policy.thresholds.iter().filter_map(judge).collect()
+}
+
+/// What was passed before, as far as the policy still has it: while nothing is known.
+pub fn held(policy: &ErrorBudgetPolicySpec, previous: &[Passed]) -> Vec<Passed> {
+    let has = |entry: &&Passed| policy.thresholds.iter().any(|t| t.remaining_below == entry.remaining_below);
+    previous.iter().filter(has).cloned().collect()
 }
 
 /// The thresholds in force, which say what is to be done.

@@ -146,7 +146,8 @@ fn indicator_text(slo: &Checked, indicator: f64) -> String {
     format!("{:.digits$}", (indicator * 100.0 * scale + 1e-6).floor() / scale)
 }
 
-fn remaining_text(remaining: f64) -> String {
+/// In percent with one digit, rounded down; `remaining` is 1 for all of the budget.
+pub fn remaining_text(remaining: f64) -> String {
     let tenths = (remaining * 1_000.0 + 1e-6).floor() / 10.0;
     // No minus before zero.
     format!("{:.1}%", tenths + 0.0)

@@ -6,6 +6,7 @@ use super::*;
 use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::stack::build::{Revisions, build};
+use crate::stack::observed::{Shortfall, SloNeeds};
 use crate::stack::routes::Secrets;
 use crate::stack::validate::{Home, Known, validate};
 
@@ -23,6 +24,7 @@ struct World {
     problems: Vec<Problem>,
     seen: Seen,
     rules: Option<RuleCounts>,
+    slos: Option<SloNeeds>,
 }
 
 impl World {
@@ -78,7 +80,7 @@ impl World {
             state: PhantomData,
         };
         let seen = Seen { pods, targets: Some(TargetCounts { up: 7, down: 1 }), pools: vec![] };
-        Self { stack, applied, revisions: plan.revisions, problems, seen, rules: None }
+        Self { stack, applied, revisions: plan.revisions, problems, seen, rules: None, slos: None }
     }
 
     fn status(&self) -> (MonitoringStackStatus, Outcome) {
@@ -86,8 +88,8 @@ impl World {
     }
 
     fn status_after(&self, previous: Option<&MonitoringStackStatus>, now: i64) -> (MonitoringStackStatus, Outcome) {
-        let Self { stack, applied, problems, seen, rules, .. } = self;
-        let facts = Facts { stack, applied, problems, seen, rules: *rules, slos: None };
+        let Self { stack, applied, problems, seen, rules, slos, .. } = self;
+        let facts = Facts { stack, applied, problems, seen, rules: *rules, slos: slos.clone() };
         status(&facts, previous, Some(4), at(now))
     }
 
@@ -244,6 +246,31 @@ fn what_was_left_out_makes_the_stack_not_ready_although_all_runs() {
     );
     assert_eq!(status.components[0].pods, "4/4");
     assert_eq!(both().condition("RoutesValid").0, "True");
+}
+
+#[test]
+fn a_retention_below_the_window_of_an_slo_is_said_with_numbers_also_by_a_new_leader() {
+    let mut world = both();
+    let told = |world: &World, previous: Option<&MonitoringStackStatus>| {
+        let status = world.status_after(previous, NOW).0;
+        let found = status.conditions.iter().find(|c| c.type_ == "SLOsCovered").cloned();
+        (status, found)
+    };
+    assert_eq!(told(&world, None).1, None, "nobody has looked yet");
+    world.slos = Some(SloNeeds::default());
+    assert_eq!(told(&world, None).1, None, "there are none");
+    let longest = Shortfall { slo: "shop/api".into(), window: "30d".into(), wanted: 30 * 86_400, kept: "15d".into() };
+    world.slos = Some(SloNeeds { slos: 9, short: 3, longest: Some(longest) });
+    let (status, found) = told(&world, None);
+    let found = found.unwrap();
+    assert_eq!((found.status.as_str(), found.reason.as_str()), ("False", "RetentionTooShort"));
+    for words in ["is 15d", "SLO shop/api is 30d (and 2 more)", "prometheus.retention to 31d"] {
+        assert!(found.message.contains(words), "{}", found.message);
+    }
+    world.slos = None;
+    assert_eq!(told(&world, Some(&status)).1, Some(found));
+    world.slos = Some(SloNeeds { slos: 9, ..SloNeeds::default() });
+    assert_eq!(told(&world, Some(&status)).1.unwrap().status, "True");
 }
 
 #[test]

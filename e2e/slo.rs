@@ -87,6 +87,13 @@ async fn pages(cluster: &Cluster, namespace: &str) -> Vec<String> {
     own.map(|labels| text(&labels["slo"])).collect()
 }
 
+/// The coverage of a young SLO moves with every step, which would disturb the test of quiet.
+async fn forget(cluster: &Cluster, namespace: &str, slos: &[&str]) {
+    for name in slos {
+        cluster.delete("SLO", namespace, name).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restart() {
     let cluster = Cluster::connect().await;
@@ -132,6 +139,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     }
     to_worse.abort();
     to_steady.abort();
+    let to_good = customers(&cluster, namespace, "good", states.clone()).await;
 
     // Two steps later everything that was counted is in the sums.
     tokio::time::sleep(Duration::from_secs(130)).await;
@@ -195,12 +203,14 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     cluster
         .until("Healthy again", "SLO", namespace, "states", Duration::from_secs(330), |o| state(o) == "Healthy")
         .await;
+    to_good.abort();
     let events = cluster.list("Event", namespace, "").await;
     let reasons: Vec<String> =
         events.iter().filter(|e| e["regarding"]["name"] == "states").map(|e| text(&e["reason"])).collect();
     for reason in ["Burning", "Exhausted", "Healthy"] {
         assert!(reasons.contains(&reason.to_owned()), "an Event {reason}: {reasons:?}");
     }
+    forget(&cluster, namespace, &["strict", "loose", "states"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,6 +236,7 @@ async fn two_slos_of_one_name_in_two_namespaces_do_not_mix() {
         (!groups.contains("slo/e2e-slo-one/api/") && groups.contains("slo/e2e-slo-two/api/burn")).then_some(())
     })
     .await;
+    forget(&cluster, "e2e-slo-two", &["api"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,4 +277,5 @@ async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_t
             current(o) && state(o) == "Healthy" && o["status"]["problems"].is_null()
         })
         .await;
+    forget(&cluster, namespace, &["latency"]).await;
 }

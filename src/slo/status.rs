@@ -128,8 +128,8 @@ fn coverage(slo: &Checked, budget: &Budget, retention: Option<u64>) -> Coverage 
         )),
         _ if percent < 99 => Some(format!(
             "there is data for {} of {}: the budget is that of the time with data",
-            time_text(budget.covered),
-            time_text(budget.expected)
+            coarse_text(budget.covered),
+            coarse_text(budget.expected)
         )),
         _ => None,
     };
@@ -188,6 +188,17 @@ fn exhaustion_text(seconds: f64) -> String {
         _ => DAY,
     };
     in_days(seconds.div_ceil(unit) * unit)
+}
+
+/// One unit, rounded down: it moves by itself while an SLO is young.
+fn coarse_text(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    let unit = match seconds {
+        0..HOUR => 5 * MINUTE,
+        HOUR..DAY => HOUR,
+        _ => DAY,
+    };
+    if seconds < unit { "less than 5m".into() } else { in_days(seconds / unit * unit) }
 }
 
 fn two_digits(events: f64) -> i64 {

@@ -16,6 +16,9 @@ use crate::response::intake::Intake;
 use crate::response::stores::Stores;
 use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
+use crate::slo::adjusted::Adjustments;
+use crate::slo::keeper;
+use crate::slo::standing::Standings;
 use crate::stack::observed::StackObservations;
 use crate::{notify, rule, slo, stack};
 
@@ -181,7 +184,14 @@ async fn controllers(
     let mut tasks = JoinSet::new();
     // The loader counts rules, the stack's status tells them.
     let (counted, counts) = futures::channel::mpsc::unbounded();
-    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, stop()));
+    // Who acts on budgets reads where SLOs stand, which their keeper writes.
+    let standings = Arc::new(Standings::default());
+    let (loader, keeper) = rule::link::ends();
+    let (adjustments, watching) = Adjustments::watch(&context);
+    let shared = keeper::Shared { adjustments, standings, memory: memory.clone(), changed: counted.clone() };
+    tasks.spawn(until(stop(), watching));
+    tasks.spawn(keeper::run(context.clone(), keeper, shared, stop()));
+    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, loader, stop()));
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
     tasks.spawn(slo::freeze::controller(context.clone(), stop()));
@@ -205,6 +215,14 @@ async fn controllers(
     tokio::select! {
         ended = all => ended,
         () = late => Ok(()),
+    }
+}
+
+/// Works until told to stop.
+async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop => {}
+        () = work => {}
     }
 }
 

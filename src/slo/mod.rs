@@ -12,6 +12,7 @@ pub mod excluded;
 pub mod freeze;
 pub mod frozen;
 pub mod indicator;
+pub mod keeper;
 pub mod objective;
 pub mod policy;
 pub mod read;
@@ -24,6 +25,7 @@ pub mod series;
 pub mod sloth;
 pub mod standing;
 pub mod status;
+pub mod told;
 pub mod validate;
 pub mod window;
 

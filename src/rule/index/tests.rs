@@ -135,7 +135,7 @@ fn one_edit_among_two_thousand_touches_one_shard_and_one_status() {
     assert_eq!(world.files.len(), shards::SHARD_COUNT);
     assert_eq!(index.changed().len(), 2000);
     let counts = index.counts().next().unwrap().1;
-    assert_eq!(counts, RuleCounts { selected: 2000, accepted: 4000, rejected: 0, loaded: 4000 });
+    assert_eq!(counts, RuleCounts { selected: 2000, accepted: 4000, rejected: 0, loaded: 4000, slos: 0 });
 
     index.rule_applied(&rule("rule-0007", 2, "up > 2"));
     assert_eq!(condition(&told(&index, "shop/rule-0007"), "Loaded"), ("False", "NotLoaded"));
@@ -266,7 +266,7 @@ fn after_a_restart_nothing_is_written_and_every_rule_stays_in_its_shard() {
     let mut files = world.files.clone();
     let home = &mut files.get_mut(&(MAIN.into(), shards::home("shop/r7"))).unwrap().0;
     let others = shards::groups(home).filter(|text| !text.contains("- name: shop/r7\n"));
-    *home = shards::file(0, 0, Vec::from_iter(others).into_iter()).0;
+    *home = shards::file(0, 0, Vec::from_iter(others).iter().map(|text| &**text)).0;
     files.entry(moved.clone()).or_default().0.push_str(&index.rules["shop/r7"].shipped.text);
     let statuses: Vec<_> = objects.iter().map(|o| told(&index, &format!("shop/{}", o.name_any()))).collect();
 

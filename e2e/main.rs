@@ -7,6 +7,7 @@
 mod harness;
 
 mod crds;
+mod freeze;
 mod quiet;
 mod receiver;
 mod response;

@@ -16,8 +16,12 @@ use crate::response::intake::Intake;
 use crate::response::stores::Stores;
 use crate::response::{self, receive, stores};
 use crate::server::{self, Readiness};
+use crate::slo::adjusted::Adjustments;
+use crate::slo::caches::Caches;
+use crate::slo::keeper;
+use crate::slo::standing::Standings;
 use crate::stack::observed::StackObservations;
-use crate::{notify, rule, stack};
+use crate::{notify, rule, slo, stack};
 
 /// Name of the Lease, in the operator's namespace.
 const LEASE: &str = "evenkeel";
@@ -181,7 +185,19 @@ async fn controllers(
     let mut tasks = JoinSet::new();
     // The loader counts rules, the stack's status tells them.
     let (counted, counts) = futures::channel::mpsc::unbounded();
-    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, stop()));
+    // Who acts on budgets reads where SLOs stand, which their keeper writes.
+    let standings = Arc::new(Standings::default());
+    let (loader, keeper) = rule::link::ends();
+    let (adjustments, watching) = Adjustments::watch(&context);
+    let (caches, watching_budgets) = Caches::watch(&context, adjustments.clone());
+    tasks.spawn(until(stop(), watching_budgets));
+    tasks.spawn(slo::adjustments::controller(context.clone(), caches.clone(), stopping.clone()));
+    let (reader, told) = (standings.reader(), stopping.clone());
+    tasks.spawn(slo::policies::controller(context.clone(), caches, stores.clone(), reader, told));
+    let shared = keeper::Shared { adjustments, standings, memory: memory.clone(), changed: counted.clone() };
+    tasks.spawn(until(stop(), watching));
+    tasks.spawn(keeper::run(context.clone(), keeper, shared, stop()));
+    tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, loader, stop()));
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
     tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
@@ -204,6 +220,14 @@ async fn controllers(
     tokio::select! {
         ended = all => ended,
         () = late => Ok(()),
+    }
+}
+
+/// Works until told to stop.
+async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop => {}
+        () = work => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: no client, no clock, no environment. Files, folders, and all files whose path begins so.
-const PURE: [&str; 65] = [
+const PURE: [&str; 69] = [
     "src/api",
     "src/cli/cel.rs",
     "src/cli/check.rs",
@@ -30,6 +30,7 @@ const PURE: [&str; 65] = [
     "src/response/validate.rs",
     "src/response/verify.rs",
     "src/rule/compile.rs",
+    "src/rule/feed.rs",
     "src/rule/group.rs",
     "src/rule/index",
     "src/rule/packing",
@@ -42,10 +43,12 @@ const PURE: [&str; 65] = [
     "src/rule/yaml.rs",
     "src/slo/adjustment.rs",
     "src/slo/alerts.rs",
+    "src/slo/attribution.rs",
     "src/slo/budget.rs",
     "src/slo/enforce.rs",
     "src/slo/excluded.rs",
     "src/slo/indicator.rs",
+    "src/slo/judgement.rs",
     "src/slo/objective.rs",
     "src/slo/policy.rs",
     "src/slo/read.rs",
@@ -56,6 +59,7 @@ const PURE: [&str; 65] = [
     "src/slo/series.rs",
     "src/slo/sloth.rs",
     "src/slo/status.rs",
+    "src/slo/told.rs",
     "src/slo/validate.rs",
     "src/slo/window.rs",
     "src/stack/build.rs",

@@ -1,6 +1,7 @@
 //! Metrics of the operator itself, at `/metrics`.
 
 mod process;
+pub mod slo;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,8 @@ pub struct Stack {
     pub state: String,
 }
 
-/// Every metric of the operator; cloning shares them. Labels are kinds, reasons, phases: never names from an alert.
+/// Every metric of the operator; cloning shares them. Labels are kinds, reasons, phases, names of SLOs: never
+/// names from an alert.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub alert_to_action_seconds: Histogram,
     /// Rules by stack and state: accepted, rejected, loaded.
     pub rules: Family<Stack, Gauge>,
+    /// What was measured of SLOs.
+    pub slos: slo::Slos,
     /// 1 on the replica that holds the lease.
     pub leader: Gauge,
 }
@@ -93,6 +97,7 @@ impl Metrics {
             runs_closed: Family::default(),
             alert_to_action_seconds: seconds(),
             rules: Family::default(),
+            slos: slo::Slos::default(),
             leader: Gauge::default(),
         };
         registry.register("reconciles", "Reconciles by kind", metrics.reconciles.clone());
@@ -120,6 +125,7 @@ impl Metrics {
             metrics.alert_to_action_seconds.clone(),
         );
         registry.register("rules", "Rules by stack and state", metrics.rules.clone());
+        metrics.slos.register(registry);
         registry.register("leader", "1 on the replica that holds the lease", metrics.leader.clone());
         Self { registry: Arc::new(root), ..metrics }
     }

@@ -1,7 +1,8 @@
-//! All AlertRules and all stacks: events in, and out comes which shards must be written and which statuses may have
+//! All AlertRules, all groups of SLOs and all stacks: events in, and out comes which shards must be written and which statuses may have
 //! changed. Pure: no client, no clock. Specs are not kept, only the text that each AlertRule becomes.
 
 mod select;
+mod slos;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,6 +11,7 @@ use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
 use super::compile::{self, compile};
+use super::feed::{For, namespace_of};
 use super::group::{Group, Shipped};
 use super::packing::{Content, Key, Packing, Pod, Report};
 use super::shards;
@@ -22,15 +24,36 @@ use crate::stack::discovery::Namespaces;
 
 type Labels = BTreeMap<String, String>;
 
-/// An AlertRule.
+/// An AlertRule, or a group of an SLO.
 #[derive(Debug)]
 struct Entry {
     uid: String,
     generation: i64,
     labels: Labels,
     shipped: Shipped,
-    /// As the API server has it.
+    /// As the API server has it; of an SLO the keeper has it.
     status: AlertRuleStatus,
+    /// What of an SLO the status of an AlertRule says.
+    slo: Option<OfSlo>,
+}
+
+/// What is kept of a group of an SLO.
+#[derive(Debug)]
+struct OfSlo {
+    for_: For,
+    /// Digest of the text before Prometheus refused any of it.
+    source: String,
+    was_loaded: bool,
+}
+
+impl Entry {
+    /// Whether Prometheus had confirmed its text before this process began.
+    fn was_loaded(&self) -> bool {
+        match &self.slo {
+            Some(slo) => slo.was_loaded,
+            None => status::was_loaded(&self.status, self.generation),
+        }
+    }
 }
 
 /// A MonitoringStack.
@@ -39,9 +62,18 @@ struct Stack {
     owner: Owner,
     discovery: Option<Discovery>,
     paused: bool,
+    settings: Settings,
     /// Where it looks for AlertRules; `Err` says why it selects none.
     selects: Result<(Namespaces, Selector), String>,
     packing: Packing,
+}
+
+/// What the keeper of SLOs has to know of a stack's spec.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Settings {
+    retention: u64,
+    shards: i32,
+    sloth: bool,
 }
 
 /// What a shard held when the operator started: where each group lives, and its text.
@@ -78,7 +110,7 @@ impl Index {
         }
     }
 
-    /// Every AlertRule was seen once: what was found at the start is not needed any more.
+    /// Every AlertRule and every SLO was seen once: what was found at the start is not needed any more.
     pub fn started(&mut self) {
         self.recovered = HashMap::new();
     }
@@ -115,7 +147,7 @@ impl Index {
         let compiled = compile(&compile::group_name(&namespace, &object.name_any()), Some(generation), &object.spec);
         let shipped = Shipped::new(&compiled, old, &quarantined);
         self.changed.insert(key.clone());
-        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status });
+        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status, slo: None });
         self.place(&key, Some(before.as_ref().map_or("", |entry| &*entry.shipped.text)));
     }
 
@@ -126,7 +158,7 @@ impl Index {
 
     /// Every AlertRule that is known; to find those that were deleted while nobody watched.
     pub fn rules(&self) -> impl Iterator<Item = &Key> {
-        self.rules.keys()
+        self.rules.iter().filter(|(_, entry)| entry.slo.is_none()).map(|(key, _)| key)
     }
     pub fn stacks(&self) -> impl Iterator<Item = &Key> {
         self.stacks.keys()
@@ -135,21 +167,19 @@ impl Index {
         self.namespaces.keys()
     }
 
-    /// Gives an AlertRule to the stacks that select it. `old`: its text before, when that has changed.
+    /// Gives a group to the stacks that select it. `old`: its text before, when that has changed.
     fn place(&mut self, rule: &Key, old: Option<&str>) {
         let Some(entry) = self.rules.get(rule) else { return };
-        let namespace = rule.split('/').next().unwrap_or_default();
+        let namespace = namespace_of(rule);
         self.clock += 1;
         for (key, stack) in &mut self.stacks {
-            let selected = stack
-                .selects
-                .as_ref()
-                .is_ok_and(|(namespaces, labels)| namespaces.contain(namespace) && labels.matches(&entry.labels));
+            let takes = entry.slo.as_ref().is_none_or(|slo| slo.for_.takes(stack.settings.sloth));
+            let selected = stack.selects.as_ref().is_ok_and(|(namespaces, labels)| {
+                takes && namespaces.contain(namespace) && labels.matches(&entry.labels)
+            });
             if selected {
                 let found = self.recovered.get(key).and_then(|groups| groups.get(&**rule));
-                let known = found.map(|(shard, text)| {
-                    (*shard, *text == entry.shipped.text && status::was_loaded(&entry.status, entry.generation))
-                });
+                let known = found.map(|(shard, text)| (*shard, *text == entry.shipped.text && entry.was_loaded()));
                 stack.packing.put(rule, &entry.shipped, old, known, self.clock);
             } else if stack.packing.placement(rule).is_some() {
                 stack.packing.remove(rule);
@@ -247,7 +277,7 @@ impl Index {
         }
     }
 
-    /// AlertRules whose status may have changed since the last call.
+    /// Groups whose status may have changed since the last call.
     pub fn changed(&mut self) -> BTreeSet<Key> {
         let mut changed = std::mem::take(&mut self.changed);
         for stack in self.stacks.values_mut() {
@@ -258,7 +288,7 @@ impl Index {
 
     /// The status that an AlertRule should have, and the one that it has.
     pub fn status(&self, rule: &str, now: Timestamp) -> Option<(Told, &AlertRuleStatus)> {
-        let (key, entry) = self.rules.get_key_value(rule)?;
+        let (key, entry) = self.rules.get_key_value(rule).filter(|(_, entry)| entry.slo.is_none())?;
         let selecting = self.stacks.values().filter(|stack| stack.packing.placement(rule).is_some());
         let stacks: Vec<InStack> = selecting
             .map(|stack| InStack {
@@ -296,10 +326,10 @@ impl Index {
         self.stacks.values().map(|stack| (&stack.owner, stack.packing.counts()))
     }
 
-    /// The AlertRules that have an alert of one of these names.
+    /// The AlertRules that have an alert of one of these names. SLOs have no count of what fires.
     pub fn alerting(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<Key>> {
         let mut found: BTreeMap<String, Vec<Key>> = BTreeMap::new();
-        for (key, entry) in &self.rules {
+        for (key, entry) in self.rules.iter().filter(|(_, entry)| entry.slo.is_none()) {
             for piece in Group::cut(&entry.shipped.text).pieces {
                 let name = piece.name();
                 let alert = piece.line().starts_with("  - alert: ") && names.contains(name.as_str());

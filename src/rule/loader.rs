@@ -1,4 +1,4 @@
-//! Makes AlertRules live: one task that hears of changes, writes shards, asks every Prometheus what it has loaded and
+//! Makes AlertRules and the rules of SLOs live: one task that hears of changes, writes shards, asks every Prometheus what it has loaded and
 //! tells the statuses. All decisions are the index's; this is the edge to the API server and to Prometheus.
 
 mod hear;
@@ -16,6 +16,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
 use super::index::{Index, key};
+use super::link::Ends;
 use super::packing::{Key, Pod, Report};
 use super::rounds::Rounds;
 use super::watch::Listing;
@@ -43,6 +44,8 @@ const WAIT_FOR_COUNTS: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pace of the questions about firing alerts.
 const FIRING: Duration = Duration::from_secs(15);
+/// Pace at which the keeper of SLOs hears of the stacks.
+const VIEWS: Duration = Duration::from_secs(1);
 /// Longest time of one write.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Pace of what waits for time alone.
@@ -106,6 +109,12 @@ struct Loader {
     firing_next: Instant,
     write_at: Option<Instant>,
     listings: [Listing; 5],
+    /// To and from the keeper of SLOs.
+    keeper: Ends,
+    slos_listed: bool,
+    /// When the stacks were told last.
+    views_at: Option<Instant>,
+    /// Everything was heard of once: from now on shards are written.
     complete: bool,
 }
 
@@ -115,6 +124,7 @@ pub async fn run(
     context: Arc<Context>,
     memory: StackObservations,
     changed: UnboundedSender<ObjectRef<MonitoringStack>>,
+    keeper: Ends,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let mut events = watch::surroundings(&context.client);
@@ -136,6 +146,9 @@ pub async fn run(
         firing_next: Instant::now() + Duration::from_secs(2),
         write_at: None,
         listings: Default::default(),
+        keeper,
+        slos_listed: false,
+        views_at: None,
         complete: false,
     };
     let mut stop = std::pin::pin!(stop);
@@ -149,6 +162,8 @@ pub async fn run(
                 Some(event) => loader.hear(event),
                 None => break,
             },
+            // SLOs too are read when it is known who selects them.
+            Some(feed) = loader.keeper.slos.recv(), if reading => loader.fed(feed),
             Some(done) = loader.tasks.join_next(), if !loader.tasks.is_empty() => match done {
                 Ok(done) => loader.done(done),
                 Err(error) => tracing::error!(%error, "a task of the rule loader ended unexpectedly"),
@@ -156,11 +171,16 @@ pub async fn run(
             _ = ticks.tick() => {}
             () = at(loader.write_at) => {}
         }
+        loader.show_stacks(Instant::now());
         if !reading && loader.listings[..4].iter().all(|listing| listing.done) {
             reading = loader.recover().await;
             if reading {
                 events.push(watch::rules(&loader.context.client));
             }
+        }
+        if !loader.complete && loader.listings[4].done && loader.slos_listed {
+            loader.index.started();
+            loader.complete = true;
         }
         if loader.complete {
             loader.work(Instant::now());

@@ -1,9 +1,11 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
 pub mod compile;
+pub mod feed;
 pub mod group;
 pub mod index;
 pub mod io;
+pub mod link;
 pub mod loader;
 pub mod packing;
 pub mod promql;

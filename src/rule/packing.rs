@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::feed::slo_of;
 use super::group::{Group, Shipped};
 use super::quarantine::{Suspect, Trial};
 use super::shards::{self, MAX_SHARD, SHARD_COUNT};
 use crate::api::monitoring_stack::RuleCounts;
 
-/// `<namespace>/<name>` of an AlertRule or of a MonitoringStack.
+/// `<namespace>/<name>` of an AlertRule or of a MonitoringStack, or the name of a group of an SLO (`feed::slo_of`).
 pub type Key = Arc<str>;
 
 /// Revisions of a shard that are remembered: edits may come faster than Prometheus reloads.
@@ -156,7 +157,7 @@ impl Packing {
             refused: 0,
         });
         if before.is_some() {
-            account(&mut self.counts, &placement, -1);
+            account(&mut self.counts, rule, &placement, -1);
         }
         self.changed.insert(rule.clone());
         if let Some(old) = old.filter(|_| before.is_some()) {
@@ -185,7 +186,7 @@ impl Packing {
             placement.good = Good::Current;
         }
         let placement = Placement { shard: to, bytes, accepted, refused, ..placement };
-        account(&mut self.counts, &placement, 1);
+        account(&mut self.counts, rule, &placement, 1);
         let present = Group::cut(&new.text).pieces.iter().map(|piece| piece.digest().into()).collect();
         if let Some(trial) = &mut self.trial {
             trial.retain(rule, &present);
@@ -197,7 +198,7 @@ impl Packing {
     /// Takes an AlertRule out, because it is gone or no longer selected.
     pub fn remove(&mut self, rule: &Key) {
         let Some(placement) = self.placed.remove(rule) else { return };
-        account(&mut self.counts, &placement, -1);
+        account(&mut self.counts, rule, &placement, -1);
         self.leave(rule, &placement);
         self.changed.insert(rule.clone());
         if let Some(trial) = &mut self.trial {
@@ -293,7 +294,12 @@ fn suspects(rule: &Key, text: &str, good: &Good) -> Vec<Suspect> {
     new.map(|piece| Suspect { rule: rule.clone(), digest: piece.digest().into() }).collect()
 }
 
-fn account(counts: &mut RuleCounts, placement: &Placement, sign: i64) {
+fn account(counts: &mut RuleCounts, rule: &str, placement: &Placement, sign: i64) {
+    if slo_of(rule).is_some() {
+        // Each SLO has one such group in a stack.
+        counts.slos += sign * i64::from(rule.contains("/burn"));
+        return;
+    }
     counts.selected += sign;
     counts.accepted += sign * placement.accepted;
     counts.rejected += sign * placement.refused;

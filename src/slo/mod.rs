@@ -5,12 +5,19 @@
 
 pub mod adjusted;
 pub mod adjustment;
+pub mod adjustments;
 pub mod alerts;
+pub mod attribution;
 pub mod budget;
+pub mod caches;
+pub mod effects;
 pub mod enforce;
 pub mod excluded;
 pub mod indicator;
+pub mod judgement;
+pub mod keeper;
 pub mod objective;
+pub mod policies;
 pub mod policy;
 pub mod read;
 pub mod recorded;
@@ -22,6 +29,7 @@ pub mod series;
 pub mod sloth;
 pub mod standing;
 pub mod status;
+pub mod told;
 pub mod validate;
 pub mod window;
 

@@ -8,6 +8,7 @@ use super::validate::Checked;
 use super::window::{DAY, HOUR, Period, duration};
 use super::{alerts, sloth};
 use crate::api::duration::PromDuration;
+use crate::rule::feed::slo_group;
 use crate::rule::yaml;
 
 /// Windows of the recorded burn rates, in seconds, and their label.
@@ -15,18 +16,24 @@ pub const BURN_WINDOWS: [(u64, &str); 3] = [(HOUR, "1h"), (6 * HOUR, "6h"), (3 *
 
 /// Names of the two groups: unique in a stack, and the way back to the SLO.
 pub fn group_names(namespace: &str, name: &str) -> [String; 2] {
-    ["burn", "budget"].map(|part| format!("slo/{namespace}/{name}/{part}"))
+    ["burn", "budget"].map(|part| slo_group(namespace, name, part))
 }
 
 /// Both groups as YAML below `groups:`.
 pub fn groups(slo: &Checked, now: Timestamp) -> String {
+    texts(slo, now).concat()
+}
+
+/// The two groups, each by itself.
+pub fn texts(slo: &Checked, now: Timestamp) -> [String; 2] {
     let [burn, budget] = group_names(&slo.namespace, &slo.name);
-    let mut text = String::with_capacity(8 << 10);
-    head(&mut text, &burn, series::FAST_STEP);
-    burn_rules(&mut text, slo);
-    head(&mut text, &budget, slo.window.step());
-    budget_rules(&mut text, slo, now);
-    text
+    let mut fast = String::with_capacity(4 << 10);
+    head(&mut fast, &burn, series::FAST_STEP);
+    burn_rules(&mut fast, slo);
+    let mut slow = String::with_capacity(4 << 10);
+    head(&mut slow, &budget, slo.window.step());
+    budget_rules(&mut slow, slo, now);
+    [fast, slow]
 }
 
 fn head(text: &mut String, name: &str, interval: u64) {

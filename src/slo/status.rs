@@ -96,6 +96,12 @@ pub fn measured(
     status
 }
 
+/// The budget of the group with the least of it left; `None` without data.
+pub fn worst(slo: &Checked, groups: &[Group], now: Timestamp) -> Option<Budget> {
+    let budgets = groups.iter().filter_map(|group| budget(slo, &group.reading, now));
+    budgets.min_by(|left, right| left.remaining.total_cmp(&right.remaining))
+}
+
 /// Least budget first, no data last.
 fn by_remaining(left: Option<&Budget>, right: Option<&Budget>) -> Ordering {
     match (left, right) {
@@ -112,7 +118,7 @@ fn whole_second(now: Timestamp) -> Timestamp {
 fn coverage(slo: &Checked, budget: &Budget, retention: Option<u64>) -> Coverage {
     let share = if budget.expected > 0.0 { budget.covered / budget.expected } else { 1.0 };
     let percent = ((share * 100.0 + 1e-9).floor() as i32).clamp(0, 100);
-    let reach = slo.window.seconds();
+    let reach = slo.window.needs();
     let message = match retention {
         Some(kept) if kept < reach => Some(format!(
             "the stack keeps {}, the window is {}: what is older is not counted; set prometheus.retention to {} or more",

@@ -98,6 +98,14 @@ impl Window {
         }
     }
 
+    /// How long samples must be kept, in seconds, for the whole window to be counted.
+    pub fn needs(&self) -> u64 {
+        match self {
+            Self::Rolling(length) => length.as_secs(),
+            Self::Calendar { .. } => self.reach() - DAY,
+        }
+    }
+
     /// Distance of the points that are summed over the window, in seconds: 5 minutes, so that 30 days are 8,640
     /// points; 1 minute for windows shorter than a day.
     pub fn step(&self) -> u64 {

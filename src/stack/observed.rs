@@ -14,7 +14,29 @@ type Key = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct StackObservations {
     rules: Arc<Mutex<HashMap<Key, RuleCounts>>>,
+    slos: Arc<Mutex<HashMap<Key, SloNeeds>>>,
     reloads: Arc<Mutex<HashMap<Key, Reloads>>>,
+}
+
+/// What the SLOs of a stack need of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SloNeeds {
+    pub slos: usize,
+    /// Those whose window is longer than samples are kept.
+    pub short: usize,
+    /// The one with the longest window of these.
+    pub longest: Option<Shortfall>,
+}
+
+/// An SLO whose window is longer than samples are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shortfall {
+    /// Namespace and name.
+    pub slo: String,
+    pub window: String,
+    /// Seconds for which samples would have to be kept.
+    pub wanted: u64,
+    pub kept: String,
 }
 
 /// Attempts to make a pod load one revision of its configuration.
@@ -45,8 +67,23 @@ impl StackObservations {
         rules.get(&(namespace.to_owned(), stack.to_owned())).copied()
     }
 
+    /// Tells what the SLOs of a stack need. Returns whether that changed what it says.
+    pub fn set_slos(&self, namespace: &str, stack: &str, needs: SloNeeds) -> bool {
+        let mut slos = self.slos.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slos.insert((namespace.to_owned(), stack.to_owned()), needs.clone());
+        let says = |needs: &SloNeeds| (needs.slos > 0, needs.short, needs.longest.clone());
+        known.as_ref().map(says) != Some(says(&needs))
+    }
+
+    /// What its SLOs need; `None` until their keeper has looked.
+    pub fn slos(&self, namespace: &str, stack: &str) -> Option<SloNeeds> {
+        let slos = self.slos.lock().unwrap_or_else(PoisonError::into_inner);
+        slos.get(&(namespace.to_owned(), stack.to_owned())).cloned()
+    }
+
     /// Forgets a stack that was deleted.
     pub fn forget(&self, namespace: &str, stack: &str) {
+        self.slos.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
     }
 
@@ -98,7 +135,7 @@ mod tests {
     #[test]
     fn only_a_change_of_the_counts_calls_for_a_reconcile() {
         let seen = StackObservations::default();
-        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2 };
+        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2, slos: 0 };
         assert!(seen.set_rules("monitoring", "main", counts));
         assert!(!seen.clone().set_rules("monitoring", "main", counts));
         assert_eq!(seen.rules("monitoring", "main"), Some(counts));

@@ -121,7 +121,8 @@ async fn pass(
     let seen = observe::observe(context, &stack.owner, &applied.stateful_sets, &revisions, memory).await;
     let seen = seen.map_err(api_error("look at the pods"))?;
     let rules = memory.rules(&stack.owner.namespace, &stack.owner.name);
-    let facts = Facts { stack: &stack, applied: &applied, problems: &problems, seen: &seen, rules };
+    let slos = memory.slos(&stack.owner.namespace, &stack.owner.name);
+    let facts = Facts { stack: &stack, applied: &applied, problems: &problems, seen: &seen, rules, slos };
     let now = Timestamp::now();
     let (status, outcome) = status::status(&facts, object.status.as_ref(), object.metadata.generation, now);
     write(context, object, &status, &outcome).await?;

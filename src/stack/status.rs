@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::component::scrape;
 use super::discovery::Namespaces;
 use super::names::{self, ALERTMANAGER, PROMETHEUS};
+use super::observed::SloNeeds;
 use super::pods::{Answer, Component, PodFacts};
 use super::storage::Data;
 use super::validate::{Problem, Stack};
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub problems: &'a [Problem],
     pub seen: &'a Seen,
     pub rules: Option<RuleCounts>,
+    /// What its SLOs need; `None` when that is not known yet.
+    pub slos: Option<SloNeeds>,
 }
 
 /// So young a Prometheus has not discovered its targets yet.
@@ -56,6 +59,7 @@ pub fn status(
     let mut extras = vec![];
     if let Some(prometheus) = &facts.stack.prometheus {
         extras.push(rules_selected(facts));
+        extras.extend(slos_covered(facts, previous));
         if prometheus.spec.scrape.pods || prometheus.spec.scrape.services {
             extras.push(targets_found(facts, now));
         }
@@ -257,12 +261,39 @@ fn rules_selected(facts: &Facts) -> Extra {
     let place = where_(facts.stack);
     let (status, reason, message) = match facts.rules {
         None => (None, "NotCountedYet", "the AlertRules have not been counted yet".to_owned()),
-        Some(RuleCounts { selected: 0, .. }) => {
-            (Some(false), "NothingSelected", format!("there is no AlertRule {place}{}", hint(facts.stack)))
+        Some(RuleCounts { selected: 0, slos: 0, .. }) => {
+            (Some(false), "NothingSelected", format!("there is no AlertRule and no SLO {place}{}", hint(facts.stack)))
         }
-        Some(_) => (Some(true), "Selected", format!("AlertRules {place}")),
+        Some(_) => (Some(true), "Selected", format!("AlertRules and SLOs {place}")),
     };
     Extra { type_: "RulesSelected", status, reason, message }
+}
+
+/// Whether samples are kept for as long as the SLOs look back; nothing where there are none.
+fn slos_covered(facts: &Facts, previous: Option<&MonitoringStackStatus>) -> Option<Extra> {
+    let type_ = "SLOsCovered";
+    let Some(needs) = &facts.slos else {
+        // A new leader does not know yet: what was said stays.
+        let known = previous?.conditions.iter().find(|condition| condition.type_ == type_)?;
+        let reason = if known.status == "True" { "RetentionSuffices" } else { "RetentionTooShort" };
+        return Some(Extra { type_, status: Some(known.status == "True"), reason, message: known.message.clone() });
+    };
+    if needs.slos == 0 {
+        return None;
+    }
+    let Some(longest) = &needs.longest else {
+        let message = "samples are kept for as long as every SLO looks back".to_owned();
+        return Some(Extra { type_, status: Some(true), reason: "RetentionSuffices", message });
+    };
+    let others = if needs.short > 1 { format!(" (and {} more)", needs.short - 1) } else { String::new() };
+    let message = format!(
+        "prometheus.retention is {}, the window of SLO {} is {}{others}: what is older is not counted; set prometheus.retention to {}d or more",
+        longest.kept,
+        longest.slo,
+        longest.window,
+        longest.wanted.div_ceil(86_400) + 1,
+    );
+    Some(Extra { type_, status: Some(false), reason: "RetentionTooShort", message })
 }
 
 fn targets_found(facts: &Facts, now: Timestamp) -> Extra {

@@ -15,6 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Conditioned;
+use super::slo::Compatibility;
 
 /// Which components run, how large they are, where they look for rules and targets, and who hears of alerts.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -56,7 +57,7 @@ use super::Conditioned;
         .message("a stack without components does nothing: set prometheus or alertmanager ({} takes the defaults)")
 )]
 pub struct MonitoringStackSpec {
-    /// Where AlertRules and scrape targets are found. Absent: in this namespace only. `{}`: in all namespaces.
+    /// Where AlertRules, SLOs and scrape targets are found. Absent: in this namespace only. `{}`: in all namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
     /// Prometheus: scrapes the targets and evaluates the rules. Absent: none is run. `{}`: one with the defaults.
@@ -66,6 +67,10 @@ pub struct MonitoringStackSpec {
     /// nobody but Evenkeel itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<AlertmanagerSpec>,
+    /// Names of other tools whose series every SLO of this stack records as well, as though the SLO itself said so: `sloth`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub compatibility: Vec<Compatibility>,
     /// While true nothing of this stack is written; what runs keeps running.
     #[serde(default)]
     pub paused: bool,
@@ -79,7 +84,7 @@ pub struct Discovery {
     /// selects a namespace by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Labels of the AlertRules, and of the pods and services to scrape. Absent or `{}`: all of them.
+    /// Labels of the AlertRules and SLOs, and of the pods and services to scrape. Absent or `{}`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }

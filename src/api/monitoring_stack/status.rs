@@ -22,7 +22,8 @@ pub struct MonitoringStackStatus {
     /// The targets of Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetCounts>,
-    /// Ready, Reconciling and Stalled; RulesSelected, TargetsFound and RoutesValid.
+    /// Ready, Reconciling and Stalled; RulesSelected, SLOsCovered (samples are kept for as long as every SLO looks back),
+    /// TargetsFound and RoutesValid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -66,6 +67,9 @@ pub struct RuleCounts {
     pub rejected: i64,
     /// Accepted rules that every Prometheus of the stack has loaded.
     pub loaded: i64,
+    /// SLOs that this stack selects. Their rules are not counted above: the SLO's own status says whether they are loaded.
+    #[serde(default)]
+    pub slos: i64,
 }
 
 /// Targets by their state.

@@ -4,10 +4,12 @@ use std::ops::Bound;
 
 use kube::core::Selector;
 
-use super::{Index, Labels, Stack, key};
+use super::{Index, Labels, Settings, Stack, key};
 use crate::api::MonitoringStack;
 use crate::api::monitoring_stack::Discovery;
+use crate::api::slo::Compatibility;
 use crate::k8s::meta::Owner;
+use crate::rule::feed::namespace_of;
 use crate::rule::packing::{Key, Packing};
 use crate::stack::discovery::{self, Namespaces};
 
@@ -27,20 +29,26 @@ impl Index {
             self.selects(&owner.namespace, discovery.as_ref()).map_err(|why| format!("{key}: {why}"))
         };
         let paused = object.spec.paused || gone;
+        let settings = Settings {
+            retention: object.spec.prometheus.as_ref().map_or(0, |prometheus| prometheus.retention.as_secs()),
+            shards: object.spec.prometheus.as_ref().map_or(0, |prometheus| prometheus.shards),
+            sloth: object.spec.compatibility.contains(&Compatibility::Sloth),
+        };
         let pods = self.pods.get(&key);
         let stack = self.stacks.entry(key.clone()).or_insert_with(|| {
             let mut packing = Packing::default();
             pods.into_iter().flatten().for_each(|(_, pod)| packing.pod_seen(pod.clone()));
-            Stack { owner, discovery: None, paused, selects: Err(String::new()), packing }
+            Stack { owner, discovery: None, paused, settings, selects: Err(String::new()), packing }
         });
         stack.paused = paused;
         stack.discovery = discovery;
+        let before = std::mem::replace(&mut stack.settings, settings);
         let same = match (&stack.selects, &selects) {
             (Ok((a, b)), Ok((c, d))) => a == c && b == d,
             (Err(a), Err(b)) => a == b,
             _ => false,
         };
-        if !same {
+        if !same || before.sloth != settings.sloth {
             stack.selects = selects;
             let all: Vec<Key> = self.rules.keys().cloned().collect();
             all.iter().for_each(|rule| self.place(rule, None));
@@ -98,19 +106,22 @@ impl Index {
             }
         }
         if moved {
-            let within = format!("{name}/");
-            let rules = self
-                .rules
-                .range::<str, _>((Bound::Included(within.as_str()), Bound::Unbounded))
-                .take_while(|(key, _)| key.starts_with(&within));
-            let rules: Vec<Key> = rules.map(|(key, _)| key.clone()).collect();
-            rules.iter().for_each(|rule| self.place(rule, None));
+            for prefix in [format!("{name}/"), format!("slo/{name}/")] {
+                let groups: Vec<Key> = self.within(&prefix).cloned().collect();
+                groups.iter().for_each(|group| self.place(group, None));
+            }
         }
+    }
+
+    /// The groups whose names begin so.
+    pub(super) fn within<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.rules.range::<str, _>(from).map(|(key, _)| key).take_while(move |key| key.starts_with(prefix))
     }
 
     /// Why no stack selects it.
     pub(super) fn passed_over(&self, rule: &str) -> Vec<String> {
-        let namespace = rule.split('/').next().unwrap_or_default();
+        let namespace = namespace_of(rule);
         let why = self.stacks.iter().map(|(key, stack)| match &stack.selects {
             Err(why) => why.clone(),
             Ok((namespaces, _)) if !namespaces.contain(namespace) => {

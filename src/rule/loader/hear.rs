@@ -7,6 +7,7 @@ use kube::core::PartialObjectMeta;
 use super::Loader;
 use super::tell::gauge;
 use crate::k8s::meta::OWNER_UID;
+use crate::rule::feed::Feed;
 use crate::rule::index::key;
 use crate::rule::packing::{Key, Pod};
 use crate::rule::shards;
@@ -92,11 +93,22 @@ impl Loader {
                 Some(Change::Listed(seen)) => {
                     let gone: Vec<Key> = self.index.rules().filter(|key| !seen.contains(&***key)).cloned().collect();
                     gone.iter().for_each(|key| self.rule_gone(key));
-                    self.index.started();
-                    self.complete = true;
                 }
                 None => {}
             },
+        }
+    }
+
+    /// What the keeper says of SLOs.
+    pub(super) fn fed(&mut self, feed: Feed) {
+        match feed {
+            Feed::Applied(slo) => self.index.slo_applied(&slo),
+            Feed::Deleted(name) => self.index.slo_deleted(&name),
+            Feed::Listed(seen) => {
+                let gone = self.index.slos().into_iter().filter(|name| !seen.contains(name));
+                gone.for_each(|name| self.index.slo_deleted(&name));
+                self.slos_listed = true;
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 
-use super::{Done, FIRING, Loader, STATUSES_AT_ONCE, WAIT, WAIT_FOR_COUNTS};
+use super::{Done, FIRING, Loader, STATUSES_AT_ONCE, VIEWS, WAIT, WAIT_FOR_COUNTS};
 use crate::api::monitoring_stack::RuleCounts;
 use crate::metrics;
+use crate::rule::feed::slo_of;
 use crate::rule::index::key;
 use crate::rule::io;
 use crate::rule::packing::{Key, Pod};
@@ -16,7 +17,19 @@ use crate::rule::packing::{Key, Pod};
 impl Loader {
     /// Statuses that have changed.
     pub(super) fn tell(&mut self, now: Instant) {
-        self.told_now.extend(self.index.changed());
+        let mut slos = BTreeSet::new();
+        for key in self.index.changed() {
+            match slo_of(&key) {
+                Some((namespace, name)) => _ = slos.insert((namespace.to_owned(), name.to_owned())),
+                None => _ = self.told_now.insert(key),
+            }
+        }
+        for name in slos {
+            if let Some(load) = self.index.load(&name, Timestamp::now()) {
+                // The receiver is gone only when the process ends.
+                let _ = self.keeper.loads.send((name, load));
+            }
+        }
         if !self.told_later.is_empty() {
             let due: Vec<Key> =
                 self.told_later.iter().filter(|(_, at)| **at <= now).map(|(rule, _)| rule.clone()).collect();
@@ -32,6 +45,23 @@ impl Loader {
             self.tell_one(rule, now);
         }
         self.told_now.extend(busy);
+    }
+
+    /// Tells the keeper of SLOs which stacks there are, once all are known.
+    pub(super) fn show_stacks(&mut self, now: Instant) {
+        let known = self.listings[..4].iter().all(|listing| listing.done);
+        if !known || self.views_at.is_some_and(|at| now.duration_since(at) < VIEWS) {
+            return;
+        }
+        self.views_at = Some(now);
+        let views = Some(self.index.views());
+        self.keeper.views.send_if_modified(|known| {
+            let differs = *known != views;
+            if differs {
+                *known = views;
+            }
+            differs
+        });
     }
 
     fn tell_one(&mut self, rule: Key, now: Instant) {
@@ -113,10 +143,12 @@ impl Loader {
         pods.into_values().collect()
     }
 
-    /// An alert does not tell its group: its name does, unless several AlertRules have an alert of that name.
+    /// An alert does not tell its group: its name does, unless several AlertRules, or SLOs
+    /// too, have an alert of that name.
     pub(super) fn alerts(&mut self, stack: Key, names: Vec<String>) {
         let defining = self.index.alerting(&names.iter().map(String::as_str).collect());
-        if defining.values().all(|rules| rules.len() == 1) {
+        let of_slos = [crate::slo::alerts::BURN, crate::slo::alerts::NO_DATA];
+        if defining.iter().all(|(name, rules)| rules.len() == 1 && !of_slos.contains(&name.as_str())) {
             let mut counts = BTreeMap::new();
             for rule in names.iter().filter_map(|name| defining.get(name)?.first()) {
                 *counts.entry(rule.clone()).or_default() += 1;

@@ -70,9 +70,9 @@ impl Packing {
                 let Some(placement) = self.placed.get_mut(rule) else { continue };
                 let withheld = self.trial.as_ref().is_some_and(|trial| trial.holds_any(rule));
                 if placement.since <= confirmed && placement.good != Good::Current && !withheld {
-                    account(&mut self.counts, placement, -1);
+                    account(&mut self.counts, rule, placement, -1);
                     placement.good = Good::Current;
-                    account(&mut self.counts, placement, 1);
+                    account(&mut self.counts, rule, placement, 1);
                     self.changed.insert(rule.clone());
                 }
             }

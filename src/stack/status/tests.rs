@@ -87,7 +87,7 @@ impl World {
 
     fn status_after(&self, previous: Option<&MonitoringStackStatus>, now: i64) -> (MonitoringStackStatus, Outcome) {
         let Self { stack, applied, problems, seen, rules, .. } = self;
-        let facts = Facts { stack, applied, problems, seen, rules: *rules };
+        let facts = Facts { stack, applied, problems, seen, rules: *rules, slos: None };
         status(&facts, previous, Some(4), at(now))
     }
 
@@ -254,7 +254,7 @@ fn rules_are_told_as_the_loader_counts_them() {
     let (status, reason, message) = world.condition("RulesSelected");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "NothingSelected"));
     assert_eq!(message, "there is no AlertRule in namespace monitoring; `discovery: {}` looks in all namespaces");
-    world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5 });
+    world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5, slos: 0 });
     assert_eq!(world.condition("RulesSelected").0, "True");
     assert_eq!(world.status().0.rules, world.rules);
 }

@@ -12,4 +12,5 @@ mod receiver;
 mod response;
 mod rollback;
 mod rules;
+mod slo;
 mod stack;

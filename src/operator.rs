@@ -200,6 +200,7 @@ async fn controllers(
     tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, loader, stop()));
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
+    tasks.spawn(slo::freeze::controller(context.clone(), stop()));
     tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
     let all = async {
         while let Some(ended) = tasks.join_next().await {

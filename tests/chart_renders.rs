@@ -101,6 +101,105 @@ fn it_may_act_as_a_service_account_only_where_that_was_asked_for() {
     );
 }
 
+/// The one policy and its binding.
+fn freeze_policy(settings: &[&str]) -> (Value, Value) {
+    let documents = rendered(settings);
+    let only = |kind: &str| of_kind(&documents, kind).next().unwrap_or_else(|| panic!("a {kind}")).clone();
+    (only("ValidatingAdmissionPolicy"), only("ValidatingAdmissionPolicyBinding"))
+}
+
+#[test]
+fn a_freeze_covers_creation_and_change_of_every_kind_that_a_changefreeze_can_name() {
+    let (policy, binding) = freeze_policy(&[]);
+    let rule = &policy["spec"]["matchConstraints"]["resourceRules"][0];
+    assert_eq!(strings(&rule["operations"]), ["CREATE", "UPDATE"]);
+    assert_eq!(strings(&rule["resources"]), ["deployments", "statefulsets", "daemonsets"]);
+    assert_eq!(policy["spec"]["paramKind"], json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "ChangeFreeze"}));
+    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+    // Every freeze of the namespace counts, and a namespace without one is free.
+    assert_eq!(binding["spec"]["paramRef"], json!({"selector": {}, "parameterNotFoundAction": "Allow"}));
+    assert_eq!(strings(&binding["spec"]["validationActions"]), ["Deny", "Audit"]);
+}
+
+#[test]
+fn what_mends_a_freeze_is_not_frozen() {
+    let exempt = |settings: &[&str]| {
+        let (policy, _) = freeze_policy(settings);
+        let of_namespace = &policy["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"][0];
+        assert_eq!(of_namespace["operator"], "NotIn");
+        strings(&of_namespace["values"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(exempt(&[]), ["kube-system", "home"]);
+    assert_eq!(
+        exempt(&["changeFreezes.exemptNamespaces=[\"flux-system\", \"home\"]"]),
+        ["kube-system", "home", "flux-system"]
+    );
+    let (policy, _) = freeze_policy(&[]);
+    let conditions = policy["spec"]["matchConditions"].to_string();
+    assert!(conditions.contains("'system:serviceaccount:home:release-evenkeel'"), "{conditions}");
+}
+
+#[test]
+fn a_restart_by_kubectl_or_by_a_response_is_no_change() {
+    let restarts = |settings: &[&str]| {
+        let (policy, _) = freeze_policy(settings);
+        let variables = policy["spec"]["variables"].as_array().unwrap();
+        variables.iter().find(|variable| variable["name"] == "restarts").unwrap()["expression"].clone()
+    };
+    assert_eq!(restarts(&[]), format!("['{}']", evenkeel::k8s::workload::RESTARTED_AT));
+    assert_eq!(restarts(&["changeFreezes.restartAnnotations=[]"]), "[]");
+    let output = template(&["changeFreezes.restartAnnotations=[\"it's\"]"]);
+    assert!(!output.status.success(), "a name that would end the string of the expression");
+}
+
+#[test]
+fn the_break_glass_does_not_break_itself() {
+    let (policy, _) = freeze_policy(&[]);
+    let spec = &policy["spec"];
+    // The API server has no `authorizer` there: the error would refuse whoever may bypass.
+    let without = [spec["variables"].to_string(), spec["auditAnnotations"].to_string()];
+    assert!(without.iter().all(|text| !text.contains("authorizer")), "{without:?}");
+    let validations = spec["validations"].as_array().unwrap();
+    for validation in validations {
+        assert!(!validation["messageExpression"].as_str().unwrap().contains("authorizer"), "{validation}");
+        assert_eq!(validation["reason"], "Forbidden");
+    }
+    assert!(validations[1]["expression"].as_str().unwrap().contains("check('bypass')"));
+}
+
+#[test]
+fn who_may_bypass_a_freeze_and_who_may_be_a_run_is_said_by_nobody_but_an_administrator() {
+    let documents = everything_on();
+    let bindings = |role: &str| -> Vec<Value> {
+        documents.iter().filter(|document| document["roleRef"]["name"] == role).cloned().collect()
+    };
+    assert_eq!(bindings("release-evenkeel-freeze-bypass"), Vec::<Value>::new());
+    let operator = json!([{"kind": "ServiceAccount", "name": "release-evenkeel", "namespace": "home"}]);
+    let runs = bindings("release-evenkeel-run");
+    assert_eq!((runs.len(), &runs[0]["subjects"]), (1, &operator));
+    let holders = |verb: &str, resource: &str| -> Vec<String> {
+        let holds =
+            |rule: &Value| strings(&rule["verbs"]).contains(&verb) && strings(&rule["resources"]).contains(&resource);
+        let roles = of_kind(&documents, "ClusterRole");
+        let roles = roles.filter(|role| role["rules"].as_array().unwrap().iter().any(holds));
+        roles.map(|role| role["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(holders("bypass", "changefreezes"), ["release-evenkeel-freeze-bypass"]);
+    assert_eq!(holders("impersonate", "userextras/evenkeel.dev/run"), ["release-evenkeel-run"]);
+}
+
+#[test]
+fn freezes_can_be_turned_off() {
+    let documents = rendered(&["changeFreezes.enabled=false"]);
+    for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+        assert_eq!(names(&documents, kind), Vec::<String>::new());
+    }
+    assert!(!names(&documents, "ClusterRole").iter().any(|name| name.ends_with("-freeze-bypass")));
+    let (policy, _) = freeze_policy(&["changeFreezes.failurePolicy=\"Ignore\""]);
+    assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
+    assert!(!template(&["changeFreezes.failurePolicy=\"Perhaps\""]).status.success());
+}
+
 #[test]
 fn every_pod_satisfies_the_restricted_pod_security_standard() {
     let documents = everything_on();

@@ -35,6 +35,19 @@ fn object(kind: &str, spec: &str) -> String {
     format!("{{apiVersion: evenkeel.dev/v1alpha1, kind: {kind}, metadata: {{name: x, namespace: shop}}, spec: {spec}}}")
 }
 
+/// A spec in order but for one field, which replaces that of the same name.
+fn slo_spec(field: &str) -> String {
+    let (name, _) = field.split_once(':').unwrap();
+    let fields = [
+        "service: shop",
+        "objective: 99.9",
+        "window: {rolling: 30d}",
+        "indicator: {ratio: {errors: {metric: errors_total}, total: {metric: requests_total}}}",
+    ];
+    let kept = fields.into_iter().filter(|kept| kept.split(':').next() != Some(name));
+    format!("{{{}, {field}}}", kept.collect::<Vec<_>>().join(", "))
+}
+
 /// Runs a tool of the local cluster on a file; its absence is a failure.
 fn tool(name: &str, arguments: &[&str], content: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -113,6 +126,42 @@ fn each_fault_names_file_document_object_field_value_and_the_way_out() {
             "{match: {alert: A}, target: {name: a}, steps: [{restart: {}}], verify: {within: 1m, settle: 1m}}",
             "spec.verify.settle (1m) is not shorter than spec.verify.within (1m)",
         ),
+        // SLOs and what belongs to them.
+        ("SLO", &slo_spec("objective: 100"), "spec.objective: 100 leaves no error budget"),
+        ("SLO", &slo_spec("objective: 0"), "spec.objective: 0 promises nothing"),
+        ("SLO", &slo_spec("window: {rolling: 0s}"), "spec.window.rolling: a window of 0 holds no events: write for"),
+        (
+            "SLO",
+            &slo_spec("window: {calendar: month}"),
+            "spec.window.timeZone: a calendar window needs to know when a day begins: write timeZone, for example",
+        ),
+        (
+            "SLO",
+            &slo_spec("indicator: {ratio: {good: {metric: 'ok{code=}'}, total: {metric: all}}}"),
+            "spec.indicator.ratio.good.metric: column 9: \"ok{code=}\" is not a selector: ",
+        ),
+        ("SLO", &slo_spec("objectiv: 99"), "spec.objectiv: unknown field: did you mean objective?"),
+        (
+            "ErrorBudgetPolicy",
+            "{thresholds: [{remainingBelow: 10}, {remainingBelow: 50}]}",
+            "spec.thresholds[1].remainingBelow: 50 is not below 10: ",
+        ),
+        (
+            "ErrorBudgetPolicy",
+            "{thresholds: [{remainingBelow: 10, notify: [oncal]}]}",
+            "spec.thresholds[0].notify[0]: there is no NotificationChannel oncal in these files: did you mean oncall?",
+        ),
+        (
+            "ChangeFreeze",
+            "{reason: quiet, workloads: [{kind: Deployment, name: 'shop-*'}]}",
+            "spec.workloads[0].name: \"shop-*\" is no name of a workload: write one, or * for every Deployment",
+        ),
+        ("BudgetAdjustment", "{slos: [x]}", "spec.exclude: set exactly one of exclude and giveBack"),
+        (
+            "BudgetAdjustment",
+            "{slos: [x], exclude: {start: '2026-11-14T01:00:00Z', duration: 32d}}",
+            "spec.exclude.duration: 32d is not between 1s and 31d",
+        ),
     ] {
         let channel = "{apiVersion: evenkeel.dev/v1alpha1, kind: NotificationChannel, metadata: {name: oncall, namespace: shop}, spec: {slack: {webhookUrlSecretRef: {name: a, key: b}}}}";
         let (found, code) = checked(&format!("{channel}\n---\n{}", object(kind, spec)));
@@ -159,6 +208,44 @@ fn a_channel_that_no_file_holds_is_a_fault_only_where_channels_are_given() {
     let channel = channel.replace("name: x,", "name: oncall,");
     let (found, code) = checked(&format!("{stack}\n---\n{response}\n---\n{channel}"));
     assert_eq!((found.matches("did you mean oncall?").count(), code), (2, 1), "{found}");
+}
+
+#[test]
+fn names_of_slos_and_policies_are_looked_up_among_the_files() {
+    let slo = object("SLO", &slo_spec("policyRef: {name: standrd}")).replace("name: x,", "name: api,");
+    let adjustment = object("BudgetAdjustment", "{slos: [apo], giveBack: {percent: 10, at: '2026-11-14T01:00:00Z'}}");
+    let policy =
+        object("ErrorBudgetPolicy", "{thresholds: [{remainingBelow: 10}]}").replace("name: x", "name: standard");
+    // Without a policy in the files nobody knows what the cluster has.
+    let output = evenkeel(&["check", "-f", "-"], &slo);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).starts_with("not checked: "), "{}", text(&output.stderr));
+
+    let (found, code) = checked(&format!("{slo}\n---\n{adjustment}\n---\n{policy}"));
+    assert_eq!(code, 1);
+    assert_eq!(
+        found,
+        "-:1 SLO shop/api: spec.policyRef.name: there is no ErrorBudgetPolicy standrd in these files: did you mean standard?\n\
+         -:2 BudgetAdjustment shop/x: spec.slos[0]: there is no SLO apo in these files: did you mean api?\n"
+    );
+    // An object of another namespace is another object.
+    let elsewhere = policy.replace("namespace: shop", "namespace: lab");
+    assert_eq!(checked(&format!("{slo}\n---\n{elsewhere}")), (String::new(), 0));
+}
+
+#[test]
+fn two_slos_of_one_name_in_two_namespaces_are_two() {
+    let slo = object("SLO", &slo_spec("objective: 99"));
+    let documents =
+        rendered(&["render", "-f", "-"], &format!("{slo}\n---\n{}", slo.replace("namespace: shop", "namespace: lab")));
+    let titles: Vec<&str> = documents.iter().map(|(title, _)| title.as_str()).collect();
+    assert_eq!(titles, ["rules of -:1 SLO shop/x", "rules of -:2 SLO lab/x"]);
+    for (_, yaml) in &documents {
+        tool("promtool", &["check", "rules", "--lint-fatal"], yaml);
+    }
+    // One rule file of both: no group and no series is the same.
+    let both = format!("{}\n{}", documents[0].1, documents[1].1.strip_prefix("groups:\n").unwrap());
+    tool("promtool", &["check", "rules", "--lint-fatal"], &both);
 }
 
 #[test]

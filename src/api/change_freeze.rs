@@ -22,12 +22,19 @@ use super::common::{Conditions, conditions_schema};
     derive = "PartialEq",
     doc = "A ChangeFreeze refuses changes of the pod templates of workloads in its namespace, until it ends.",
     printcolumn(name = "Active", type_ = "boolean", json_path = ".status.active"),
+    printcolumn(name = "From", type_ = "string", json_path = ".spec.from", priority = 1),
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
     printcolumn(name = "SLO", type_ = "string", json_path = ".spec.slo"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.from) || !has(self.until) || timestamp(self.from) < timestamp(self.until)")
+        .message("until is not after from: the freeze would end before it begins"),
+    validation = Rule::new("self.reason.matches('[^[:space:]]')")
+        .message("reason is blank: whoever is refused is to read why")
+)]
 pub struct ChangeFreezeSpec {
     /// Why: part of the message to whoever is refused.
     #[schemars(length(min = 1, max = 512))]
@@ -35,6 +42,9 @@ pub struct ChangeFreezeSpec {
     /// The workloads.
     #[schemars(length(min = 1, max = 64))]
     pub workloads: Vec<Workload>,
+    /// When it begins. Default: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Time>,
     /// When it ends. Default: when it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
@@ -45,8 +55,12 @@ pub struct ChangeFreezeSpec {
 }
 
 /// A workload by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.name == '*' || self.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("workloads[].name is neither a name nor *: patterns such as web-* are not understood")
+)]
 pub struct Workload {
     /// Deployment, StatefulSet or DaemonSet.
     pub kind: FrozenKind,
@@ -77,7 +91,7 @@ pub struct ChangeFreezeStatus {
     /// Whether changes are refused now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    /// Since when.
+    /// Since when they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }

@@ -256,4 +256,28 @@ mod tests {
         let both = json!({"slack": {"webhookUrlSecretRef": reference}, "webhook": {"url": "http://a"}});
         assert_eq!(said("NotificationChannel", both), ["spec: set exactly one of slack, pagerduty, webhook and email"]);
     }
+
+    #[test]
+    fn slos_and_what_belongs_to_them_are_judged_too() {
+        let slo = |spec: Value| {
+            let indicator = json!({"ratio": {"errors": {"metric": "e"}, "total": {"metric": "t"}}});
+            let mut full =
+                json!({"service": "a", "objective": 99, "window": {"rolling": "30d"}, "indicator": indicator});
+            full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            said("SLO", full)
+        };
+        assert_eq!(slo(json!({})), Vec::<String>::new());
+        assert_eq!(slo(json!({"window": {"calendar": "month", "timeZone": "UTC"}})), Vec::<String>::new());
+        for (spec, words) in [
+            (json!({"objective": 100}), "spec.objective: is a percentage greater than 0 and less than 100"),
+            (json!({"objective": 0.0}), "spec.objective: is a percentage greater than 0 and less than 100"),
+            (json!({"window": {"rolling": "0s"}}), "spec.window.rolling: a window of 0 holds no events"),
+            (json!({"window": {"calendar": "month"}}), "spec.window: a calendar window needs a timeZone"),
+            (json!({"indicator": {}}), "spec.indicator: set exactly one of ratio, latency, availability and events"),
+        ] {
+            let found = slo(spec);
+            assert!(found.len() == 1 && found[0].starts_with(words), "{words}: {found:?}");
+        }
+        assert_eq!(said("BudgetAdjustment", json!({"slos": ["x"]})).len(), 1);
+    }
 }

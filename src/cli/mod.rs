@@ -10,10 +10,13 @@ pub mod cel;
 pub mod check;
 pub mod crds;
 pub mod documents;
+pub mod judge;
 pub mod render;
 pub mod report;
 pub mod resource;
 pub mod schema;
+
+use jiff::Timestamp;
 
 use crate::stack;
 
@@ -36,10 +39,11 @@ pub fn check(files: &[PathBuf]) -> ExitCode {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
     };
-    let report = check::check(&documents);
+    let total = documents.len();
+    let report = check::check(documents);
     let printed = print(&lines(&report.findings));
     eprint!("{}", open(&report));
-    let checked = count(documents.len() - report.passed_over, "document");
+    let checked = count(total - report.passed_over, "document");
     let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
     eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
     if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
@@ -51,12 +55,11 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
     };
-    let report = check::check(&documents);
-    let channels = report.channels();
+    let (report, now) = (check::check(documents), Timestamp::now());
     let (mut rendered, mut failed) = (vec![], !report.findings.is_empty());
     eprint!("{}{}", lines(&report.findings), open(&report));
     for (origin, resource) in &report.resources {
-        match render::render(origin, resource, &channels) {
+        match render::render(origin, resource, &report.known.channels, now) {
             Ok(documents) => rendered.extend(documents),
             // `check` has said so already.
             Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}

@@ -1,5 +1,6 @@
 //! `evenkeel render`: what the operator would apply. The same input gives the same text.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::resource::Resource;
 use crate::api::NotificationChannel;
 use crate::k8s::manifests::{Built, Manifests};
 use crate::stack::names::RECEIVER_TOKEN;
-use crate::{rule, stack};
+use crate::{rule, slo, stack};
 
 /// An object cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -27,19 +28,26 @@ pub struct Rendered {
     pub yaml: String,
 }
 
-/// A rule file for an AlertRule, Kubernetes objects for a MonitoringStack. Channels appear in the configuration of the
-/// stacks that route to them; responses and runs become no objects.
+/// A rule file for an AlertRule or an SLO, Kubernetes objects for a MonitoringStack. Channels appear in the configuration
+/// of the stacks that route to them; the other kinds become no objects. `now` decides the periods of calendar windows.
 pub fn render(
     origin: &Origin,
     resource: &Resource,
     channels: &[NotificationChannel],
+    now: Timestamp,
 ) -> Result<Vec<Rendered>, RenderError> {
+    let rules = |yaml: String| vec![Rendered { title: format!("rules of {origin}"), yaml }];
     match resource {
-        Resource::Rule(object) => {
-            Ok(vec![Rendered { title: format!("rules of {origin}"), yaml: rule::render(object).0 }])
-        }
+        Resource::Rule(object) => Ok(rules(rule::render(object).0)),
+        // What is refused has been told by `check`.
+        Resource::Slo(object) => Ok(slo::render(object, now).map_or_else(|_| vec![], rules)),
         Resource::Stack(object) => objects(origin, stack::render(object, channels)?),
-        Resource::Channel(_) | Resource::Response(_) | Resource::Run(_) => Ok(vec![]),
+        Resource::Channel(_)
+        | Resource::Response(_)
+        | Resource::Run(_)
+        | Resource::Policy(_)
+        | Resource::Freeze(_)
+        | Resource::Adjustment(_) => Ok(vec![]),
     }
 }
 

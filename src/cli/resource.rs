@@ -8,7 +8,10 @@ use serde_json::Value;
 use super::cel::Rules;
 use super::documents::Document;
 use super::schema::{self, Fault};
-use crate::api::{self, AlertResponse, AlertRule, GROUP, MonitoringStack, NotificationChannel, ResponseRun};
+use crate::api::{
+    self, AlertResponse, AlertRule, BudgetAdjustment, ChangeFreeze, ErrorBudgetPolicy, GROUP, MonitoringStack,
+    NotificationChannel, ResponseRun, SLO,
+};
 use crate::k8s::meta::is_object_name;
 use crate::nearest::nearest;
 
@@ -20,6 +23,10 @@ pub enum Resource {
     Response(Box<AlertResponse>),
     Run(Box<ResponseRun>),
     Channel(Box<NotificationChannel>),
+    Slo(Box<SLO>),
+    Policy(Box<ErrorBudgetPolicy>),
+    Freeze(Box<ChangeFreeze>),
+    Adjustment(Box<BudgetAdjustment>),
 }
 
 /// What became of a document of Evenkeel's group.
@@ -88,6 +95,10 @@ impl Decoder {
             "AlertResponse" => typed(value, Resource::Response),
             "ResponseRun" => typed(value, Resource::Run),
             "NotificationChannel" => typed(value, Resource::Channel),
+            "SLO" => typed(value, Resource::Slo),
+            "ErrorBudgetPolicy" => typed(value, Resource::Policy),
+            "ChangeFreeze" => typed(value, Resource::Freeze),
+            "BudgetAdjustment" => typed(value, Resource::Adjustment),
             other => Err(Fault::at("kind", format!("{other} cannot be checked by this build"))),
         };
         Some(match resource {

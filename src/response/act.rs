@@ -29,7 +29,7 @@ pub async fn change(
         let why = format!("ServiceAccount {namespace}/{account} does not exist");
         return Ok(Err(Failure::Refused(why)));
     }
-    let actor = Actor::new(context.client.clone(), &namespace, account);
+    let actor = Actor::new(context.client.clone(), &namespace, account, &run.name_any());
     let sent = match &change.object {
         Object::Deployment(name) => actor.patch::<Deployment>(name, &change.operations).await.map(drop),
         Object::HorizontalPodAutoscaler(name) => {
@@ -38,22 +38,23 @@ pub async fn change(
     };
     match sent {
         Ok(()) => Ok(Ok(format!("{} as {}", change.effect, actor.name()))),
-        Err(error) => {
-            let role = format!("{}-responder", context.settings.cluster_role_prefix);
-            judge(error, &namespace, &role).map(Err)
-        }
+        Err(error) => judge(error, &namespace, &context.settings.cluster_role_prefix).map(Err),
     }
 }
 
-/// What an error means for the step; an outer one is that it may pass.
-fn judge(error: ActorError, namespace: &str, role: &str) -> Result<Failure, kube::Error> {
+/// What an error means for the step; an outer one is that it may pass. `prefix` is that of the chart's ClusterRoles.
+fn judge(error: ActorError, namespace: &str, prefix: &str) -> Result<Failure, kube::Error> {
     match error {
         ActorError::Kube(kube::Error::Api(status)) => match status.code {
             409 => Ok(Failure::Conflict),
             // Whose credentials have just expired, who is too fast, who waits too long.
             401 | 408 | 429 => Err(kube::Error::Api(status)),
+            403 if status.message.contains("userextras") => Ok(Failure::Refused(format!(
+                "{} (the operator's ClusterRole {prefix}-run is missing or bound to somebody else: upgrade the chart)",
+                status.message
+            ))),
             403 if status.message.contains("cannot impersonate") => Ok(Failure::Refused(format!(
-                "{} (bind ClusterRole {role} to the operator in namespace {namespace})",
+                "{} (bind ClusterRole {prefix}-responder to the operator in namespace {namespace})",
                 status.message
             ))),
             400..500 => Ok(Failure::Refused(status.message.clone())),
@@ -98,29 +99,28 @@ mod tests {
     #[test]
     fn a_refusal_keeps_the_api_servers_words_and_is_final() {
         let words = r#"deployments.apps "web" is forbidden: User "system:serviceaccount:shop:responder" cannot patch"#;
-        assert_eq!(judge(answered(403, words), "shop", "evenkeel-responder").unwrap(), Failure::Refused(words.into()));
+        assert_eq!(judge(answered(403, words), "shop", "evenkeel").unwrap(), Failure::Refused(words.into()));
         for code in [400, 404, 422] {
-            assert!(
-                matches!(judge(answered(code, "no"), "shop", "evenkeel-responder"), Ok(Failure::Refused(_))),
-                "{code}"
-            );
+            assert!(matches!(judge(answered(code, "no"), "shop", "evenkeel"), Ok(Failure::Refused(_))), "{code}");
         }
     }
 
     #[test]
     fn who_may_not_impersonate_is_told_the_way_out() {
         let words = r#"serviceaccounts "responder" is forbidden: User "op" cannot impersonate resource"#;
-        let Ok(Failure::Refused(told)) = judge(answered(403, words), "shop", "evenkeel-responder") else {
-            panic!("a refusal")
-        };
+        let Ok(Failure::Refused(told)) = judge(answered(403, words), "shop", "evenkeel") else { panic!("a refusal") };
         assert!(told.starts_with(words) && told.contains("evenkeel-responder") && told.contains("shop"), "{told}");
+        let words =
+            r#"userextras.authentication.k8s.io "shop/undo" is forbidden: User "op" cannot impersonate resource"#;
+        let Ok(Failure::Refused(told)) = judge(answered(403, words), "shop", "evenkeel") else { panic!("a refusal") };
+        assert!(told.starts_with(words) && told.contains("evenkeel-run"), "{told}");
     }
 
     #[test]
     fn what_may_pass_is_tried_again_and_a_conflict_looked_at_again() {
         for code in [401, 429, 500, 503, 504] {
-            assert!(judge(answered(code, "later"), "shop", "evenkeel-responder").is_err(), "{code}");
+            assert!(judge(answered(code, "later"), "shop", "evenkeel").is_err(), "{code}");
         }
-        assert_eq!(judge(answered(409, "changed"), "shop", "evenkeel-responder").unwrap(), Failure::Conflict);
+        assert_eq!(judge(answered(409, "changed"), "shop", "evenkeel").unwrap(), Failure::Conflict);
     }
 }

@@ -128,6 +128,7 @@ fn freeze(owner: &Owner, policy: &ErrorBudgetPolicySpec, standing: &SloStanding)
     let spec = ChangeFreezeSpec {
         reason: reason.chars().take(MAX_REASON).collect(),
         workloads,
+        from: None,
         until: None,
         slo: Some(standing.name.clone()),
     };

@@ -13,6 +13,8 @@ pub mod caches;
 pub mod effects;
 pub mod enforce;
 pub mod excluded;
+pub mod freeze;
+pub mod frozen;
 pub mod indicator;
 pub mod judgement;
 pub mod keeper;

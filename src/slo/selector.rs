@@ -20,10 +20,14 @@ impl Selector {
         let tree = promql::tree(written).map_err(|error| Refusal {
             field: field.to_owned(),
             column: error.column,
-            message: format!("is not a selector: {}; write a metric and its labels, for example http_requests_total{{job=\"checkout\"}}", error.message),
+            message: format!("{written:?} is not a selector: {}; write a metric and its labels, for example http_requests_total{{job=\"checkout\"}}", error.message),
         });
         // A range selector is refused by the parser as no instant vector; its own words are better.
-        let wrong = |message: &str| Refusal { field: field.to_owned(), column: None, message: message.to_owned() };
+        let wrong = |message: &str| Refusal {
+            field: field.to_owned(),
+            column: None,
+            message: format!("{written:?} {message}"),
+        };
         let selector = match tree {
             Ok(Expr::VectorSelector(selector)) => selector,
             Ok(_) => {

@@ -8,6 +8,7 @@ HELM_VERSION=4.3.1
 COREDNS_VERSION=1.15.0
 PROMETHEUS_VERSION=3.15.0
 ALERTMANAGER_VERSION=0.31.1
+SLOTH_VERSION=0.16.0
 
 # One line a program: name, module, package, build tags, linker flags. The
 # versions come from the modules; the flags only stamp them.
@@ -33,15 +34,16 @@ promtool|cluster|github.com/prometheus/prometheus/cmd/promtool|remove_all_sd,ena
 prometheus|cluster|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd,enable_kubernetes_sd|$prometheus -X $common.Version=$PROMETHEUS_VERSION
 amtool|alertmanager|github.com/prometheus/alertmanager/cmd/amtool||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
 alertmanager|alertmanager|github.com/prometheus/alertmanager/cmd/alertmanager||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
+sloth|sloth|github.com/slok/sloth/cmd/sloth||-X github.com/slok/sloth/internal/info.Version=v$SLOTH_VERSION
 TABLE
 }
 
 # A cluster that is not ours needs only what talks to it. Those are built as well,
 # so that the tests meet the same versions everywhere; who would rather use the
-# ones on PATH sets EVENKEEL_TOOLS=path.
+# ones on PATH sets EVENKEEL_TOOLS=path. sloth is the bench's own.
 wanted_tools() {
 	if [ "$CLUSTER" = local ]; then
-		tool_table
+		tool_table | grep -v '^sloth|'
 	else
 		tool_table | grep -E '^(kubectl|helm|promtool|amtool)\|'
 	fi
@@ -90,6 +92,23 @@ build_tools() {
 		done
 		drop_build_cache
 	)
+}
+
+# build_bench_tools builds what only the bench runs, and prints its directory.
+build_bench_tools() {
+	local store name module package tags flags
+	IFS='|' read -r name module package tags flags < <(tool_table | grep '^sloth|')
+	store=$CACHE/bin/$module-$(module_key "$module")
+	if [ ! -x "$store/$name" ]; then
+		mkdir -p "$store"
+		(
+			exec 8>"$CACHE/bin/.lock"
+			flock 8
+			build_tool "$store" "$name" "$module" "$package" "$tags" "$flags"
+			drop_build_cache
+		)
+	fi
+	echo "$store"
 }
 
 # provide_tool links a program into the directory, and builds it first when no

@@ -62,10 +62,6 @@ pub use status::{BudgetStatus, BurnRates, Coverage, GroupStatus, SloProblem, Slo
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("self.objective > 0.0 && self.objective < 100.0")
-        .message("objective is a percentage greater than 0 and less than 100: 100 leaves no error budget, and 0 promises nothing")
-)]
 pub struct SloSpec {
     /// Name of the service that the objective is about: the label `service` of its series and alerts.
     #[schemars(length(min = 1, max = 128))]
@@ -76,6 +72,10 @@ pub struct SloSpec {
     pub description: Option<String>,
     /// Percent of all events (requests, samples, slices of time) that must be good, for example 99.9. Greater than 0,
     /// less than 100, with at most 6 digits after the point.
+    #[x_kube(
+        validation = Rule::new("self > 0.0 && self < 100.0")
+            .message("is a percentage greater than 0 and less than 100, for example 99.9: 100 leaves no error budget, and 0 promises nothing")
+    )]
     pub objective: f64,
     /// The time that the objective is about.
     pub window: Window,
@@ -111,6 +111,7 @@ pub struct SloSpec {
 pub struct Window {
     /// The last so much time, up to now: 30d, for example. From 1h to 92d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('[1-9]')").message("a window of 0 holds no events: write for example 30d"))]
     pub rolling: Option<PromDuration>,
     /// The present week (from Monday), month or quarter, in `timeZone`. The budget is whole again when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]

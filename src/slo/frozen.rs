@@ -1,0 +1,135 @@
+//! Whether a ChangeFreeze is in force at a moment, and when that changes. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::api::change_freeze::{ChangeFreezeStatus, Workload};
+use crate::api::{ChangeFreeze, Conditioned};
+use crate::k8s::status::{Outcome, at_second, conditions};
+
+/// How a freeze stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    pub status: ChangeFreezeStatus,
+    pub outcome: Outcome,
+    /// When it begins or ends; `None` when only a person or the operator changes it.
+    pub changes_at: Option<Timestamp>,
+}
+
+/// Judges `freeze` at `now`.
+pub fn judge(freeze: &ChangeFreeze, now: Timestamp) -> Standing {
+    let spec = &freeze.spec;
+    let (from, until) = (spec.from.as_ref().map(|t| t.0), spec.until.as_ref().map(|t| t.0));
+    let (active, changes_at) = match (from, until) {
+        (_, Some(until)) if until <= now => (false, None),
+        (Some(from), _) if now < from => (false, Some(from)),
+        (_, until) => (true, until),
+    };
+    let outcome = match (active, until) {
+        (true, until) => Outcome::Ready { reason: "InForce", message: in_force(&spec.workloads, until) },
+        (false, Some(until)) if until <= now => over(freeze, until),
+        (false, _) => {
+            let from = from.map(|from| from.to_string()).unwrap_or_default();
+            Outcome::Ready { reason: "Planned", message: format!("begins {from}") }
+        }
+    };
+    let generation = freeze.metadata.generation;
+    let previous = freeze.status.as_ref().filter(|status| status.active == Some(true));
+    let since = previous.and_then(|status| status.since.clone()).unwrap_or(Time(at_second(now)));
+    let status = ChangeFreezeStatus {
+        observed_generation: generation,
+        conditions: conditions(freeze.conditions(), generation, &outcome, &[], now),
+        active: Some(active),
+        since: active.then_some(since),
+    };
+    Standing { status, outcome, changes_at }
+}
+
+fn in_force(workloads: &[Workload], until: Option<Timestamp>) -> String {
+    let end = until.map_or("it is deleted".to_owned(), |until| until.to_string());
+    let named: Vec<_> = workloads.iter().map(|w| format!("{:?}/{}", w.kind, w.name)).collect();
+    format!("changes of the pod templates of {} are refused until {end}", named.join(", "))
+}
+
+fn over(freeze: &ChangeFreeze, until: Timestamp) -> Outcome {
+    let created = freeze.creation_timestamp().map(|t| t.0);
+    if created.is_some_and(|created| until <= created) {
+        // Most likely a slip of the pen, such as last year.
+        let message = format!("spec.until {until} was over when this was written: set a time to come, or delete it");
+        return Outcome::Stalled { reason: "EndsInThePast", message };
+    }
+    let message = format!("ended {until}, and refuses nothing any more: delete it, or set a later spec.until");
+    Outcome::Ready { reason: "Over", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn freeze(mut spec: Value) -> ChangeFreeze {
+        spec["reason"] = "Black Friday".into();
+        spec["workloads"] = json!([{"kind": "Deployment", "name": "*"}, {"kind": "StatefulSet", "name": "db"}]);
+        serde_json::from_value(json!({
+            "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ChangeFreeze", "spec": spec,
+            "metadata": {"name": "weekend", "namespace": "shop", "generation": 3, "creationTimestamp": "2026-11-20T00:00:00Z"},
+        }))
+        .unwrap()
+    }
+
+    fn weekend() -> ChangeFreeze {
+        freeze(json!({"from": "2026-11-28T00:00:00Z", "until": "2026-11-30T08:00:00Z"}))
+    }
+
+    #[test]
+    fn it_is_planned_then_in_force_then_over_and_each_change_is_known_before() {
+        let planned = judge(&weekend(), at("2026-11-27T23:59:59Z"));
+        assert_eq!((planned.status.active, planned.outcome.reason()), (Some(false), "Planned"));
+        assert_eq!(planned.changes_at, Some(at("2026-11-28T00:00:00Z")));
+        let held = judge(&weekend(), at("2026-11-28T00:00:00Z"));
+        assert_eq!((held.status.active, held.outcome.reason()), (Some(true), "InForce"));
+        assert_eq!(held.changes_at, Some(at("2026-11-30T08:00:00Z")));
+        assert_eq!(held.status.since, Some(Time(at("2026-11-28T00:00:00Z"))));
+        let over = judge(&weekend(), at("2026-11-30T08:00:00Z"));
+        assert_eq!((over.status.active, over.status.since, over.changes_at), (Some(false), None, None));
+        assert_eq!(over.outcome.reason(), "Over");
+        assert!(over.outcome.message().contains("ended 2026-11-30T08:00:00Z"), "{:?}", over.outcome);
+    }
+
+    #[test]
+    fn without_an_end_it_is_in_force_until_it_is_deleted() {
+        let standing = judge(&freeze(json!({})), at("2026-11-21T00:00:00Z"));
+        assert_eq!((standing.status.active, standing.changes_at), (Some(true), None));
+        let said = "changes of the pod templates of Deployment/*, StatefulSet/db are refused until it is deleted";
+        assert_eq!(standing.outcome.message(), said);
+    }
+
+    #[test]
+    fn an_end_that_was_over_when_it_was_written_is_a_mistake_that_is_said() {
+        let standing = judge(&freeze(json!({"until": "2025-11-30T08:00:00Z"})), at("2026-11-21T00:00:00Z"));
+        assert_eq!(standing.status.active, Some(false));
+        assert!(matches!(standing.outcome, Outcome::Stalled { reason: "EndsInThePast", .. }), "{:?}", standing.outcome);
+    }
+
+    #[test]
+    fn nothing_changes_while_nothing_happens_and_since_stays() {
+        let mut freeze = weekend();
+        freeze.status = Some(judge(&freeze, at("2026-11-28T00:00:01Z")).status);
+        let later = judge(&freeze, at("2026-11-29T12:00:00Z")).status;
+        assert_eq!(Some(later), freeze.status);
+    }
+
+    #[test]
+    fn a_freeze_that_is_prolonged_after_its_end_begins_anew() {
+        let mut freeze = weekend();
+        freeze.status = Some(judge(&freeze, at("2026-11-30T09:00:00Z")).status);
+        freeze.spec.until = Some(Time(at("2026-12-01T00:00:00Z")));
+        let again = judge(&freeze, at("2026-11-30T10:00:00Z")).status;
+        assert_eq!((again.active, again.since), (Some(true), Some(Time(at("2026-11-30T10:00:00Z")))));
+    }
+}

@@ -18,16 +18,9 @@ const STALE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The schedule of the reports, or everything that is wrong with the spec.
 pub fn validate(spec: &ErrorBudgetPolicySpec) -> Result<Option<Schedule>, Outcome> {
-    let mut refusals = policy::check(spec);
-    let schedule = match spec.report.as_ref().map(Schedule::of).transpose() {
-        Ok(schedule) => schedule,
-        Err(refusal) => {
-            refusals.push(refusal);
-            None
-        }
-    };
+    let refusals = policy::check(spec);
     if refusals.is_empty() {
-        return Ok(schedule);
+        return Ok(spec.report.as_ref().and_then(|report| Schedule::of(report).ok()));
     }
     let message = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Err(Outcome::Stalled { reason: "InvalidSpec", message })

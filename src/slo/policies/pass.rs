@@ -29,6 +29,8 @@ const MANAGER: &str = "policy-status";
 const AGAIN: Duration = Duration::from_secs(60);
 /// Pace at which it is found out who spent the budgets.
 const SPENDING: Duration = Duration::from_secs(300);
+/// SLOs of a policy, by name, of which it is found out: a status has a limit.
+const MAX_SPENDING: usize = 200;
 /// Messages of one pass; the rest follows at once.
 const MAX_ERRANDS: usize = 24;
 
@@ -212,7 +214,7 @@ impl Pass<'_> {
         let mut responses = self.shared.stores.responses();
         responses.retain(|response| response.namespace().as_deref() == Some(namespace));
         let members = self.members();
-        for standing in &mut status.slos {
+        for standing in status.slos.iter_mut().take(MAX_SPENDING) {
             let budget = members.get(&standing.name).and_then(|standing| standing.as_ref()?.budget);
             let slo = self.slos.iter().find(|slo| slo.name_any() == standing.name);
             let (Some(budget), Some(slo)) = (budget, slo) else { continue };

@@ -13,6 +13,8 @@ pub mod hidden;
 pub mod k8s;
 /// Leader election by Lease.
 pub mod leader;
+/// Alertmanager's label matchers.
+mod matcher;
 /// Prometheus metrics of the operator itself.
 pub mod metrics;
 /// The name that was probably meant.

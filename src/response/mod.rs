@@ -1,4 +1,4 @@
-//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `matcher`, `payload`, `validate`, `episode`, `guard`, `run`,
+//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `payload`, `validate`, `episode`, `guard`, `run`,
 //! `verify`, `retention`, `news` and what `action` decides. With a client: all else.
 //!
 //! Every replica: `stores` (caches), `receive` and `intake` (alerts become runs). The leader: `controller` (runs are
@@ -16,7 +16,6 @@ pub mod facts;
 pub mod gather;
 pub mod guard;
 pub mod intake;
-pub mod matcher;
 pub mod news;
 pub mod payload;
 pub mod poller;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::matcher::{self, Matcher, MatcherError};
 use super::payload::Alert;
 use crate::api::alert_response::{AlertResponseSpec, StepAction};
 use crate::api::response_run::RunTarget;
 use crate::k8s::meta::is_object_name;
 use crate::k8s::report::Reportable;
+use crate::matcher::{self, Matcher, MatcherError};
 
 /// Why an AlertResponse can do nothing until its author changes it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -104,7 +104,7 @@ impl Index {
         }
         let recovered = self.recovered.entry(stack.into()).or_default();
         for text in shards::groups(file) {
-            if let Some(name) = Group::cut(text).name() {
+            if let Some(name) = Group::cut(&text).name() {
                 recovered.insert(name.into(), (shard, text.into()));
             }
         }

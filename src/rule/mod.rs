@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod feed;
 pub mod group;
+mod hoist;
 pub mod index;
 pub mod io;
 pub mod link;

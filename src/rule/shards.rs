@@ -1,6 +1,9 @@
 //! Shards: their names, their text, and which of them an AlertRule lives in. The stack mounts them, the loader writes
 //! them: both ask here. Pure.
 
+use std::borrow::Cow;
+
+use super::hoist::{hoist, lower};
 use super::yaml;
 use crate::k8s::meta::digest;
 
@@ -68,7 +71,7 @@ pub fn file<'a>(shard: usize, edition: u32, groups: impl Iterator<Item = &'a str
          expr: vector(1) < 0\n    labels:\n      revision: {}\n      shard: '{shard:02}'\n",
         yaml::scalar(&revision)
     );
-    text.extend(groups);
+    text.extend(groups.map(hoist));
     (text, revision)
 }
 
@@ -80,14 +83,14 @@ pub fn edition(file: &str) -> u32 {
 }
 
 /// The groups of a file, without the one of the revision.
-pub fn groups(file: &str) -> impl Iterator<Item = &str> {
+pub fn groups(file: &str) -> impl Iterator<Item = Cow<'_, str>> {
     const START: &str = "\n# generation ";
     let mut rest = file.find(START).map(|at| &file[at + 1..]);
     std::iter::from_fn(move || {
         let text = rest?;
         let end = text.find(START).map(|at| at + 1);
         rest = end.map(|end| &text[end..]);
-        Some(&text[..end.unwrap_or(text.len())])
+        Some(lower(&text[..end.unwrap_or(text.len())]))
     })
 }
 
@@ -125,7 +128,7 @@ mod tests {
         let groups_in =
             ["# generation 1\n- name: a/b\n  rules:\n  - x\n", "# generation 12\n- name: a/c\n  rules:\n  - y\n"];
         let (text, _) = file(3, 0, groups_in.into_iter());
-        assert_eq!((groups(&text).collect::<Vec<_>>(), edition(&text)), (groups_in.to_vec(), 0));
+        assert_eq!((groups(&text).collect::<Vec<_>>(), edition(&text)), (groups_in.map(Cow::from).to_vec(), 0));
         assert_eq!(groups(&file(3, 0, [].into_iter()).0).count(), 0);
         assert_eq!(edition(&file(3, 12, groups_in.into_iter()).0), 12);
     }

@@ -7,7 +7,6 @@ pub mod component;
 pub mod discovery;
 pub mod finalize;
 pub mod gather;
-pub mod matchers;
 pub mod names;
 pub mod observe;
 pub mod observed;

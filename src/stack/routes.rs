@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::matchers;
 use super::validate::Problem;
 use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::monitoring_stack::{AlertmanagerSpec, Inhibition, MuteInterval, Route};
+use crate::matcher;
 use crate::nearest::nearest;
 
 /// Reason of a problem: a route names a channel that is not there.
@@ -94,7 +94,7 @@ pub fn checked(
     }
     for (index, inhibition) in spec.inhibition.clone().unwrap_or_else(default_inhibition).into_iter().enumerate() {
         let all = inhibition.source.iter().chain(&inhibition.target);
-        match all.map(|m| matchers::check(m)).find_map(Result::err) {
+        match all.map(|m| matcher::parse(m)).find_map(Result::err) {
             Some(why) => {
                 refuse("InvalidInhibition", format!("spec.alertmanager.inhibition[{index}] is left out: {why}"))
             }
@@ -133,8 +133,9 @@ fn channel_fault(
 }
 
 fn route_fault(route: &Route, known_intervals: &BTreeSet<&str>) -> Option<String> {
-    if let Some(why) = route.matchers.iter().find_map(|m| matchers::check(m).err()) {
-        return Some(why);
+    // One bad matcher would make Alertmanager refuse the whole configuration.
+    if let Some(why) = route.matchers.iter().find_map(|m| matcher::parse(m).err()) {
+        return Some(why.to_string());
     }
     for (field, value) in [("groupInterval", route.group_interval), ("repeatInterval", route.repeat_interval)] {
         if value.is_some_and(|v| v.is_zero()) {

@@ -266,7 +266,7 @@ fn after_a_restart_nothing_is_written_and_every_rule_stays_in_its_shard() {
     let mut files = world.files.clone();
     let home = &mut files.get_mut(&(MAIN.into(), shards::home("shop/r7"))).unwrap().0;
     let others = shards::groups(home).filter(|text| !text.contains("- name: shop/r7\n"));
-    *home = shards::file(0, 0, Vec::from_iter(others).into_iter()).0;
+    *home = shards::file(0, 0, Vec::from_iter(others).iter().map(|text| &**text)).0;
     files.entry(moved.clone()).or_default().0.push_str(&index.rules["shop/r7"].shipped.text);
     let statuses: Vec<_> = objects.iter().map(|o| told(&index, &format!("shop/{}", o.name_any()))).collect();
 

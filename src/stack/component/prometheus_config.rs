@@ -10,6 +10,8 @@ use crate::notify::receivers::HttpConfig;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     pub global: Global,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
     pub rule_files: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scrape_configs: Vec<ScrapeConfig>,
@@ -26,6 +28,13 @@ pub struct Global {
     pub evaluation_interval: PromDuration,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub external_labels: BTreeMap<String, String>,
+}
+
+/// The Go runtime of Prometheus.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Runtime {
+    /// Growth of the heap before garbage is collected, in percent.
+    pub gogc: i32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

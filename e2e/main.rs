@@ -8,6 +8,7 @@ mod harness;
 
 mod crds;
 mod freeze;
+mod policy;
 mod quiet;
 mod receiver;
 mod response;

@@ -1,4 +1,5 @@
-//! Sub-commands that work without a cluster: what the operator would do, on files.
+//! Sub-commands beside the operator: what it would do, on files and without a cluster; and the report about budgets, which
+//! reads from the cluster.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -11,6 +12,7 @@ pub mod crds;
 pub mod documents;
 pub mod judge;
 pub mod render;
+pub mod report;
 pub mod resource;
 pub mod schema;
 
@@ -69,6 +71,18 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
     }
     let printed = print(&render::stream(&rendered));
     if failed { ExitCode::FAILURE } else { printed }
+}
+
+/// `evenkeel report`: Markdown on standard output.
+pub fn report(namespace: Option<String>, policy: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(report::report(namespace, policy, jiff::Timestamp::now())) {
+        Ok(text) => print(&text),
+        Err(error) => fail(&crate::k8s::report::chain(&error)),
+    }
 }
 
 fn lines(findings: &[check::Finding]) -> String {

@@ -1,5 +1,7 @@
 //! `evenkeel render`: what the operator would apply. The same input gives the same text.
 
+use std::io::{self, Write};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -52,9 +54,25 @@ pub fn render(
 }
 
 /// One stream: documents with their titles, separated by `---`.
-pub fn stream(rendered: &[Rendered]) -> String {
-    let document = |Rendered { title, yaml }: &Rendered| format!("# {title}\n{}\n", yaml.trim_end());
-    rendered.iter().map(document).collect::<Vec<_>>().join("---\n")
+pub struct Stream<W> {
+    output: W,
+    begun: bool,
+}
+
+impl<W: Write> Stream<W> {
+    pub fn new(output: W) -> Self {
+        Self { output, begun: false }
+    }
+
+    pub fn write(&mut self, Rendered { title, yaml }: &Rendered) -> io::Result<()> {
+        let separator = if self.begun { "---\n" } else { "" };
+        self.begun = true;
+        writeln!(self.output, "{separator}# {title}\n{}", yaml.trim_end())
+    }
+
+    pub fn end(mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
 
 fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>, RenderError> {

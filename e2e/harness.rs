@@ -45,6 +45,14 @@ impl Cluster {
         Self { client, http }
     }
 
+    /// The same cluster as a user sees it, by impersonation.
+    pub async fn acting_as(&self, user: &str) -> Self {
+        let mut config = kube::Config::infer().await.expect("KUBECONFIG names the cluster of `make e2e`");
+        config.auth_info.impersonate = Some(user.to_owned());
+        config.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
+        Self { client: Client::try_from(config).expect("a client"), http: self.http.clone() }
+    }
+
     /// This test leaves the cluster's parts alone.
     pub async fn together(&self) -> RwLockReadGuard<'static, ()> {
         let lock = LOCK.get_or_init(RwLock::default).read().await;

@@ -7,6 +7,8 @@
 mod harness;
 
 mod crds;
+mod freeze;
+mod policy;
 mod quiet;
 mod receiver;
 mod response;

@@ -158,6 +158,9 @@ fn string(schema: &JSONSchemaProps, text: &str, path: &str, faults: &mut Vec<Fau
     {
         push(faults, path, format!("{text:?} does not match {pattern}"));
     }
+    if schema.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
+        push(faults, path, format!("{text:?} is no time such as 2026-11-30T08:00:00Z"));
+    }
 }
 
 fn is_of(wanted: &str, value: &Value) -> bool {

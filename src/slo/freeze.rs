@@ -15,7 +15,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
-use super::frozen::{FOUND, judge};
+use super::frozen::{FOUND, Seen, exempt, judge};
 use crate::api::change_freeze::{FrozenKind, Workload};
 use crate::api::{ChangeFreeze, Conditioned};
 use crate::context::Context;
@@ -32,7 +32,10 @@ const CONCURRENCY: u16 = 4;
 /// One look at a freeze.
 pub async fn reconcile(context: &Context, freeze: &ChangeFreeze) -> Result<Action, ApiError> {
     let missing = missing(context, freeze).await;
-    let standing = judge(freeze, missing.as_deref(), Timestamp::now());
+    let settings = &context.settings;
+    let namespace = freeze.namespace().unwrap_or_default();
+    let exempt = exempt(&namespace, &settings.namespace, &settings.freeze_exempt_namespaces);
+    let standing = judge(freeze, Seen { missing: missing.as_deref(), exempt }, Timestamp::now());
     let said = |type_: &str, conditions: &[Condition]| {
         conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.reason.clone())
     };

@@ -20,16 +20,41 @@ pub struct Standing {
     pub changes_at: Option<Timestamp>,
 }
 
-/// Judges `freeze` at `now`. `missing` are the named workloads that do not exist; `None` when that is not known.
-pub fn judge(freeze: &ChangeFreeze, missing: Option<&[&Workload]>, now: Timestamp) -> Standing {
+/// What is known of the namespace of a freeze.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The named workloads that do not exist; `None` when that is not known.
+    pub missing: Option<&'a [&'a Workload]>,
+    /// Why freezes refuse nothing here, where that is so.
+    pub exempt: Option<&'static str>,
+}
+
+/// Why freezes refuse nothing in a namespace. `home` is the operator's; `*` among `exempt` stands for all.
+pub fn exempt(namespace: &str, home: &str, exempt: &[String]) -> Option<&'static str> {
+    if exempt.iter().any(|name| name == "*") {
+        return Some("the chart was installed with changeFreezes.enabled=false");
+    }
+    let here = namespace == home || exempt.iter().any(|name| name == namespace);
+    here.then_some(
+        "this namespace is the operator's, kube-system, or among changeFreezes.exemptNamespaces of the chart",
+    )
+}
+
+/// Judges `freeze` at `now`.
+pub fn judge(freeze: &ChangeFreeze, seen: Seen<'_>, now: Timestamp) -> Standing {
     let spec = &freeze.spec;
     let (from, until) = (spec.from.as_ref().map(|t| t.0), spec.until.as_ref().map(|t| t.0));
     let (active, changes_at) = match (from, until) {
+        _ if seen.exempt.is_some() => (false, None),
         (_, Some(until)) if until <= now => (false, None),
         (Some(from), _) if now < from => (false, Some(from)),
         (_, until) => (true, until),
     };
     let outcome = match (active, until) {
+        (false, _) if seen.exempt.is_some() => {
+            let message = format!("it refuses nothing: {}", seen.exempt.unwrap_or_default());
+            Outcome::Stalled { reason: "NotEnforced", message }
+        }
         (true, until) => Outcome::Ready { reason: "InForce", message: in_force(&spec.workloads, until) },
         (false, Some(until)) if until <= now => over(freeze, until),
         (false, _) => {
@@ -42,7 +67,7 @@ pub fn judge(freeze: &ChangeFreeze, missing: Option<&[&Workload]>, now: Timestam
     let since = previous.and_then(|status| status.since.clone()).unwrap_or(Time(at_second(now)));
     let status = ChangeFreezeStatus {
         observed_generation: generation,
-        conditions: conditions(freeze.conditions(), generation, &outcome, &[found(missing)], now),
+        conditions: conditions(freeze.conditions(), generation, &outcome, &[found(seen.missing)], now),
         active: Some(active),
         since: active.then_some(since),
     };
@@ -90,6 +115,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    const FOUND_ALL: Seen<'static> = Seen { missing: Some(&[]), exempt: None };
+
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
@@ -110,14 +137,14 @@ mod tests {
 
     #[test]
     fn it_is_planned_then_in_force_then_over_and_each_change_is_known_before() {
-        let planned = judge(&weekend(), Some(&[]), at("2026-11-27T23:59:59Z"));
+        let planned = judge(&weekend(), FOUND_ALL, at("2026-11-27T23:59:59Z"));
         assert_eq!((planned.status.active, planned.outcome.reason()), (Some(false), "Planned"));
         assert_eq!(planned.changes_at, Some(at("2026-11-28T00:00:00Z")));
-        let held = judge(&weekend(), Some(&[]), at("2026-11-28T00:00:00Z"));
+        let held = judge(&weekend(), FOUND_ALL, at("2026-11-28T00:00:00Z"));
         assert_eq!((held.status.active, held.outcome.reason()), (Some(true), "InForce"));
         assert_eq!(held.changes_at, Some(at("2026-11-30T08:00:00Z")));
         assert_eq!(held.status.since, Some(Time(at("2026-11-28T00:00:00Z"))));
-        let over = judge(&weekend(), Some(&[]), at("2026-11-30T08:00:00Z"));
+        let over = judge(&weekend(), FOUND_ALL, at("2026-11-30T08:00:00Z"));
         assert_eq!((over.status.active, over.status.since, over.changes_at), (Some(false), None, None));
         assert_eq!(over.outcome.reason(), "Over");
         assert!(over.outcome.message().contains("ended 2026-11-30T08:00:00Z"), "{:?}", over.outcome);
@@ -125,7 +152,7 @@ mod tests {
 
     #[test]
     fn without_an_end_it_is_in_force_until_it_is_deleted() {
-        let standing = judge(&freeze(json!({})), Some(&[]), at("2026-11-21T00:00:00Z"));
+        let standing = judge(&freeze(json!({})), FOUND_ALL, at("2026-11-21T00:00:00Z"));
         assert_eq!((standing.status.active, standing.changes_at), (Some(true), None));
         let said = "changes of the pod templates of Deployment/*, StatefulSet/db are refused until it is deleted";
         assert_eq!(standing.outcome.message(), said);
@@ -133,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_end_that_was_over_when_it_was_written_is_a_mistake_that_is_said() {
-        let standing = judge(&freeze(json!({"until": "2025-11-30T08:00:00Z"})), Some(&[]), at("2026-11-21T00:00:00Z"));
+        let standing = judge(&freeze(json!({"until": "2025-11-30T08:00:00Z"})), FOUND_ALL, at("2026-11-21T00:00:00Z"));
         assert_eq!(standing.status.active, Some(false));
         assert!(matches!(standing.outcome, Outcome::Stalled { reason: "EndsInThePast", .. }), "{:?}", standing.outcome);
     }
@@ -142,29 +169,45 @@ mod tests {
     fn a_workload_that_does_not_exist_is_named_and_the_freeze_is_in_force_all_the_same() {
         let freeze = freeze(json!({}));
         let missing = [&freeze.spec.workloads[1]];
-        let standing = judge(&freeze, Some(&missing), at("2026-11-21T00:00:00Z"));
+        let standing = judge(&freeze, Seen { missing: Some(&missing), exempt: None }, at("2026-11-21T00:00:00Z"));
         assert_eq!(standing.status.active, Some(true));
         let condition = standing.status.conditions.iter().find(|c| c.type_ == FOUND).unwrap();
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "WorkloadMissing"));
         assert!(condition.message.contains("not in this namespace: StatefulSet/db;"), "{}", condition.message);
-        let unknown = judge(&freeze, None, at("2026-11-21T00:00:00Z")).status;
+        let unknown = judge(&freeze, Seen { missing: None, exempt: None }, at("2026-11-21T00:00:00Z")).status;
         assert_eq!((unknown.active, unknown.conditions[3].status.as_str()), (Some(true), "Unknown"));
+    }
+
+    #[test]
+    fn where_no_policy_refuses_anything_the_freeze_does_not_pretend_to() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(exempt("shop", "home", &named(&["kube-system"])), None);
+        for (namespace, list) in [("home", "kube-system"), ("kube-system", "kube-system"), ("shop", "*")] {
+            let why = exempt(namespace, "home", &named(&[list]));
+            let standing = judge(&freeze(json!({})), Seen { exempt: why, ..FOUND_ALL }, at("2026-11-21T00:00:00Z"));
+            assert_eq!(
+                (standing.status.active, standing.outcome.reason()),
+                (Some(false), "NotEnforced"),
+                "{namespace}"
+            );
+            assert!(matches!(standing.outcome, Outcome::Stalled { .. }) && standing.changes_at.is_none());
+        }
     }
 
     #[test]
     fn nothing_changes_while_nothing_happens_and_since_stays() {
         let mut freeze = weekend();
-        freeze.status = Some(judge(&freeze, Some(&[]), at("2026-11-28T00:00:01Z")).status);
-        let later = judge(&freeze, Some(&[]), at("2026-11-29T12:00:00Z")).status;
+        freeze.status = Some(judge(&freeze, FOUND_ALL, at("2026-11-28T00:00:01Z")).status);
+        let later = judge(&freeze, FOUND_ALL, at("2026-11-29T12:00:00Z")).status;
         assert_eq!(Some(later), freeze.status);
     }
 
     #[test]
     fn a_freeze_that_is_prolonged_after_its_end_begins_anew() {
         let mut freeze = weekend();
-        freeze.status = Some(judge(&freeze, Some(&[]), at("2026-11-30T09:00:00Z")).status);
+        freeze.status = Some(judge(&freeze, FOUND_ALL, at("2026-11-30T09:00:00Z")).status);
         freeze.spec.until = Some(Time(at("2026-12-01T00:00:00Z")));
-        let again = judge(&freeze, Some(&[]), at("2026-11-30T10:00:00Z")).status;
+        let again = judge(&freeze, FOUND_ALL, at("2026-11-30T10:00:00Z")).status;
         assert_eq!((again.active, again.since), (Some(true), Some(Time(at("2026-11-30T10:00:00Z")))));
     }
 }

@@ -8,9 +8,11 @@ mod harness;
 
 mod crds;
 mod freeze;
+mod policy;
 mod quiet;
 mod receiver;
 mod response;
 mod rollback;
 mod rules;
+mod slo;
 mod stack;

@@ -46,6 +46,14 @@ enum Command {
         #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
         files: Vec<PathBuf>,
     },
+    /// Print the report about the error budgets under an ErrorBudgetPolicy, as Markdown, from a cluster (KUBECONFIG).
+    Report {
+        /// Namespace of the policy. Default: that of the kubeconfig.
+        #[arg(short = 'n', long)]
+        namespace: Option<String>,
+        /// Name of the ErrorBudgetPolicy.
+        policy: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,5 +71,6 @@ fn main() -> ExitCode {
         Command::Crds { directory } => cli::crds(directory.as_deref()),
         Command::Check { files } => cli::check(&files),
         Command::Render { files } => cli::render(&files),
+        Command::Report { namespace, policy } => cli::report(namespace, &policy),
     }
 }

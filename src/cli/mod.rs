@@ -1,7 +1,8 @@
-//! Sub-commands that work without a cluster: what the operator would do, on files.
+//! Sub-commands beside the operator: what it would do, on files and without a cluster; and the report about budgets, which
+//! reads from the cluster.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ pub mod crds;
 pub mod documents;
 pub mod judge;
 pub mod render;
+pub mod report;
 pub mod resource;
 pub mod schema;
 
@@ -54,21 +56,39 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let (report, now) = (check::check(documents), Timestamp::now());
-    let (mut rendered, mut failed) = (vec![], !report.findings.is_empty());
+    let mut failed = !report.findings.is_empty();
     eprint!("{}{}", lines(&report.findings), open(&report));
-    for (origin, resource) in &report.resources {
-        match render::render(origin, resource, &report.known.channels, now) {
-            Ok(documents) => rendered.extend(documents),
+    // One after the other: the rules of thousands of SLOs are megabytes.
+    let mut stream = render::Stream::new(BufWriter::new(std::io::stdout().lock()));
+    for (origin, resource) in report.resources {
+        let written = match render::render(&origin, &resource, &report.known.channels, now) {
+            Ok(rendered) => rendered.iter().try_for_each(|document| stream.write(document)),
             // `check` has said so already.
-            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}
+            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => Ok(()),
             Err(error) => {
                 eprintln!("evenkeel: {origin}: {error}");
                 failed = true;
+                Ok(())
             }
+        };
+        if let Err(error) = written {
+            return ended(Err(error));
         }
     }
-    let printed = print(&render::stream(&rendered));
+    let printed = ended(stream.end());
     if failed { ExitCode::FAILURE } else { printed }
+}
+
+/// `evenkeel report`: Markdown on standard output.
+pub fn report(namespace: Option<String>, policy: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(report::report(namespace, policy, jiff::Timestamp::now())) {
+        Ok(text) => print(&text),
+        Err(error) => fail(&crate::k8s::report::chain(&error)),
+    }
 }
 
 fn lines(findings: &[check::Finding]) -> String {
@@ -83,9 +103,13 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A reader that went away (`| head`) is no error.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    ended(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// A reader that went away (`| head`) is no error.
+fn ended(written: std::io::Result<()>) -> ExitCode {
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
         _ => ExitCode::SUCCESS,
     }

@@ -131,6 +131,8 @@ mod tests {
         let budget = Budget {
             indicator: Some(0.999),
             remaining: 0.42,
+            errors: 1.0,
+            whole: 2.0,
             remaining_events: 1.0,
             remaining_seconds: 1.0,
             burn_rates: [Some(2.0), None, None, None],

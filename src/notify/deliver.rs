@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
@@ -10,6 +11,7 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde::Serialize;
 
+use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::notification_channel::{Email, NotificationChannelSpec, Pagerduty, Slack, Webhook};
 use crate::hidden::Hidden;
@@ -65,6 +67,12 @@ pub enum DeliveryError {
     NoKey { name: String, key: String },
     #[error("the channel names none of slack, pagerduty, webhook and email")]
     Empty,
+    #[error("there is no NotificationChannel of this name")]
+    NoChannel,
+    #[error("it cannot be read: {0}")]
+    Channel(#[source] Box<kube::Error>),
+    #[error("it makes no sense: {0}")]
+    Invalid(String),
     #[error("no answer: {0}")]
     Http(#[source] reqwest::Error),
     #[error("answered {status}")]
@@ -80,11 +88,27 @@ impl DeliveryError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::NoSecret { .. } | Self::NoKey { .. } | Self::Empty | Self::Email { .. } => true,
+            Self::NoChannel | Self::Invalid(_) => true,
             Self::Status { status } => (400..500).contains(status) && !matches!(status, 408 | 429),
             Self::Smtp(error) => error.is_permanent(),
-            Self::Secret { .. } | Self::Http(_) => false,
+            Self::Secret { .. } | Self::Channel(_) | Self::Http(_) => false,
         }
     }
+}
+
+/// Sends the message once to a channel by its name.
+pub async fn to_channel(
+    client: &Client,
+    http: &reqwest::Client,
+    namespace: &str,
+    name: &str,
+    message: &Message,
+) -> Result<(), DeliveryError> {
+    let channels = Api::<DeserializeGuard<NotificationChannel>>::namespaced(client.clone(), namespace);
+    let found = channels.get_opt(name).await.map_err(|error| DeliveryError::Channel(Box::new(error)))?;
+    let found = found.ok_or(DeliveryError::NoChannel)?;
+    let channel = found.0.map_err(|invalid| DeliveryError::Invalid(invalid.to_string()))?;
+    deliver(http, &resolve(client, namespace, &channel.spec).await?, message).await
 }
 
 /// Reads the Secrets of a channel, which lie in its own namespace.

@@ -8,8 +8,6 @@ use kube::{Api, ResourceExt};
 use super::action::{Change, Object};
 use super::actor::{Actor, ActorError};
 use super::run::{Failure, Undelivered};
-use super::stores::Guarded;
-use crate::api::NotificationChannel;
 use crate::api::response_run::{NotifyIntent, ResponseRun};
 use crate::context::Context;
 use crate::k8s::report::chain;
@@ -75,14 +73,6 @@ pub async fn deliver(
     channel: &str,
 ) -> Result<(), Undelivered> {
     let namespace = run.namespace().unwrap_or_default();
-    let passing = |why: String| Undelivered { why, is_final: false };
-    let lasting = |why: String| Undelivered { why, is_final: true };
-    let channels = Api::<Guarded<NotificationChannel>>::namespaced(context.client.clone(), &namespace);
-    let found = channels.get_opt(channel).await.map_err(|error| passing(chain(&error)))?;
-    let found = found.ok_or_else(|| lasting("there is no NotificationChannel of this name".into()))?;
-    let spec = found.0.map_err(|error| lasting(error.to_string()))?.spec;
-    let failed = |error: deliver::DeliveryError| Undelivered { is_final: error.is_final(), why: chain(&error) };
-    let destination = deliver::resolve(&context.client, &namespace, &spec).await.map_err(failed)?;
     let alert = &run.spec.alert;
     let message = Message {
         title: intent.text.lines().next().unwrap_or(&alert.name).to_owned(),
@@ -92,7 +82,8 @@ pub async fn deliver(
         severity: alert.labels.get("severity").cloned().unwrap_or_default(),
         resolves: false,
     };
-    deliver::deliver(&context.http, &destination, &message).await.map_err(failed)
+    let sent = deliver::to_channel(&context.client, &context.http, &namespace, channel, &message).await;
+    sent.map_err(|error| Undelivered { is_final: error.is_final(), why: chain(&error) })
 }
 
 #[cfg(test)]

@@ -51,10 +51,19 @@ impl Adjustments {
 
     /// Those that name an SLO, by name.
     pub fn of(&self, namespace: &str, slo: &str) -> Vec<BudgetAdjustment> {
+        self.select(namespace, |adjustment| adjustment.spec.slos.iter().any(|name| name == slo))
+    }
+
+    /// Those of a namespace, by name.
+    pub fn within(&self, namespace: &str) -> Vec<BudgetAdjustment> {
+        self.select(namespace, |_| true)
+    }
+
+    fn select(&self, namespace: &str, wanted: impl Fn(&BudgetAdjustment) -> bool) -> Vec<BudgetAdjustment> {
         let all = self.store.state();
         let all = all.iter().filter(|object| object.namespace().as_deref() == Some(namespace));
-        let named = |adjustment: &&BudgetAdjustment| adjustment.spec.slos.iter().any(|name| name == slo);
-        let mut found: Vec<_> = all.filter_map(|object| object.0.as_ref().ok()).filter(named).cloned().collect();
+        let all = all.filter_map(|object| object.0.as_ref().ok()).filter(|adjustment| wanted(adjustment));
+        let mut found: Vec<_> = all.cloned().collect();
         found.sort_by_key(ResourceExt::name_any);
         found
     }

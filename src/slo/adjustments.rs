@@ -1,7 +1,6 @@
 //! Judges BudgetAdjustments: whether they make sense, and to which SLOs they apply now.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
+use tokio::sync::watch;
 
 use super::adjustment::check;
 use super::caches::{Caches, within};
@@ -18,7 +18,7 @@ use super::excluded::touches;
 use super::window::Window;
 use crate::api::budget_adjustment::{BudgetAdjustmentSpec, BudgetAdjustmentStatus};
 use crate::api::{BudgetAdjustment, Conditioned, SLO};
-use crate::context::Context;
+use crate::context::{Context, stopped};
 use crate::k8s::report::{self, ApiError, Failures, Reported};
 use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, conditions, patch};
@@ -48,12 +48,15 @@ pub fn judge(
     let mut applied: Vec<String> = spec.slos.iter().filter(counts).cloned().collect();
     applied.sort();
     applied.dedup();
-    let unknown: Vec<String> = spec.slos.iter().filter(|name| !slos.contains_key(*name)).map(|name| {
-        match nearest(slos.keys().map(String::as_str), name) {
+    let unknown: Vec<String> = spec
+        .slos
+        .iter()
+        .filter(|name| !slos.contains_key(*name))
+        .map(|name| match nearest(slos.keys().map(String::as_str), name) {
             Some(meant) => format!("{name} (did you mean {meant}?)"),
             None => name.clone(),
-        }
-    }).collect();
+        })
+        .collect();
     if !unknown.is_empty() {
         let message = format!(
             "spec.slos: in namespace {namespace} there is no SLO {}: correct the name, or create it",
@@ -104,14 +107,13 @@ struct Shared {
     failures: Failures,
 }
 
-/// Keeps the status of every adjustment true until `stop` resolves.
-pub async fn controller(
-    context: Arc<Context>,
-    caches: Arc<Caches>,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
+/// Keeps the status of every adjustment true until told to stop.
+pub async fn controller(context: Arc<Context>, caches: Arc<Caches>, stop: watch::Receiver<bool>) {
     let changes = caches.changes();
-    caches.filled().await;
+    tokio::select! {
+        () = caches.filled() => {}
+        () = stopped(stop.clone()) => return,
+    }
     let all = Api::<Guarded<BudgetAdjustment>>::all(context.client.clone());
     let controller = Controller::new(all, watcher::Config::default());
     let store = controller.store();
@@ -121,7 +123,7 @@ pub async fn controller(
         .reconcile_on(changed)
         .trigger_backoff(Retry::default())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(300)))
-        .graceful_shutdown_on(stop)
+        .graceful_shutdown_on(stopped(stop))
         .run(run, |adjustment, _, shared| shared.failures.again(&*adjustment), shared)
         // Errors are reported where they arise.
         .for_each(|_| std::future::ready(()))
@@ -189,7 +191,9 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
-        let spec = spec("{slos: [x], exclude: {start: '2026-11-01T00:00:00Z', duration: 0s, repeat: {every: Day, timeZone: Mars}}}");
+        let spec = spec(
+            "{slos: [x], exclude: {start: '2026-11-01T00:00:00Z', duration: 0s, repeat: {every: Day, timeZone: Mars}}}",
+        );
         let (outcome, _) = judge("shop", &spec, &BTreeMap::new(), at("2026-11-21T00:00:00Z"));
         assert!(matches!(outcome, Outcome::Stalled { .. }));
         assert!(outcome.message().contains("spec.exclude.duration: 0s") && outcome.message().contains("Mars"));

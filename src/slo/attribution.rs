@@ -117,7 +117,10 @@ pub fn spending(
     }
     let whole = |percent: f64| percent.round().clamp(-1e6, 1e6) as i32;
     let lines = policy::spending(spec, budget.whole, budget.errors, &errors);
-    lines.into_iter().map(|l| CauseSpending { cause: l.cause, allotted: whole(l.allotted), spent: whole(l.spent) }).collect()
+    lines
+        .into_iter()
+        .map(|l| CauseSpending { cause: l.cause, allotted: whole(l.allotted), spent: whole(l.spent) })
+        .collect()
 }
 
 #[cfg(test)]

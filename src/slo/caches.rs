@@ -31,7 +31,10 @@ pub struct Caches {
 
 impl Caches {
     /// The caches, and what keeps them filled for as long as it is polled. The adjustments are filled by their own watch.
-    pub fn watch(context: &Context, adjustments: Adjustments) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+    pub fn watch(
+        context: &Context,
+        adjustments: Adjustments,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (slos, write_slos) = store();
         let (freezes, write_freezes) = store();
         let (channels, write_channels) = store();
@@ -93,7 +96,8 @@ where
     Guarded<K>: Resource<DynamicType = ()> + Clone,
 {
     let all = store.state();
-    let there = all.iter().filter(|object| namespace.is_none_or(|wanted| object.namespace().as_deref() == Some(wanted)));
+    let there =
+        all.iter().filter(|object| namespace.is_none_or(|wanted| object.namespace().as_deref() == Some(wanted)));
     there.map(|object| ObjectRef::from_obj(&**object)).collect()
 }
 

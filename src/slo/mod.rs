@@ -5,15 +5,21 @@
 
 pub mod adjusted;
 pub mod adjustment;
+pub mod adjustments;
 pub mod alerts;
+pub mod attribution;
 pub mod budget;
+pub mod caches;
+pub mod effects;
 pub mod enforce;
 pub mod excluded;
 pub mod freeze;
 pub mod frozen;
 pub mod indicator;
+pub mod judgement;
 pub mod keeper;
 pub mod objective;
+pub mod policies;
 pub mod policy;
 pub mod read;
 pub mod recorded;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::schedule::Schedule;
 use super::status::remaining_text;
 use super::validate::Refusal;
 use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, OnNoData, Passed, Priority, Threshold};
@@ -49,6 +50,7 @@ pub fn check(policy: &ErrorBudgetPolicySpec) -> Vec<Refusal> {
     if let Some((cause, share)) = policy.allocation.iter().find(|(_, share)| **share < 0.0) {
         refusals.push(Refusal::new(format!("allocation.{cause}"), format!("{share} is no share: 0 or more")));
     }
+    refusals.extend(policy.report.as_ref().and_then(|report| Schedule::of(report).err()));
     refusals
 }
 

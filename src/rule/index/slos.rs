@@ -198,3 +198,6 @@ fn shipped(text: &str, refused: &[RuleProblem]) -> Shipped {
     });
     Shipped { text: group.to_text().into(), rules, problems }
 }
+
+#[cfg(test)]
+mod tests;

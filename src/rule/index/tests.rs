@@ -2,11 +2,11 @@ use super::*;
 use crate::api::MonitoringStack;
 use serde_json::{Value, json};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn stack(name: &str, uid: &str, discovery: Value) -> MonitoringStack {
+pub(super) fn stack(name: &str, uid: &str, discovery: Value) -> MonitoringStack {
     serde_json::from_value(json!({
         "apiVersion": "evenkeel.dev/v1alpha1", "kind": "MonitoringStack",
         "metadata": {"name": name, "namespace": "monitoring", "uid": uid},
@@ -27,11 +27,11 @@ fn rule_of(namespace: &str, name: &str, generation: i64, rules: Value) -> AlertR
     .unwrap()
 }
 
-fn rule(name: &str, generation: i64, expr: &str) -> AlertRule {
+pub(super) fn rule(name: &str, generation: i64, expr: &str) -> AlertRule {
     rule_of("shop", name, generation, json!([{"alert": "Fixed", "expr": "up == 0"}, {"alert": "Edited", "expr": expr}]))
 }
 
-fn index() -> Index {
+pub(super) fn index() -> Index {
     let mut index = Index::default();
     for (name, team) in [("shop", "retail"), ("ledger", "finance"), ("monitoring", "infra")] {
         index.namespace_applied(name, BTreeMap::from([("team".to_owned(), team.to_owned())]));
@@ -40,23 +40,23 @@ fn index() -> Index {
     index
 }
 
-const MAIN: &str = "monitoring/main";
+pub(super) const MAIN: &str = "monitoring/main";
 
 /// A cluster of ConfigMaps, and a Prometheus that refuses rules with a word in them.
 #[derive(Default)]
-struct World {
-    files: BTreeMap<(Key, usize), (String, String)>,
+pub(super) struct World {
+    pub(super) files: BTreeMap<(Key, usize), (String, String)>,
     /// What the Prometheus of a stack runs with.
     loaded: BTreeMap<Key, BTreeMap<usize, (String, String)>>,
-    poison: &'static str,
+    pub(super) poison: &'static str,
     /// Whether the last reload failed.
     failed: BTreeSet<Key>,
-    writes: usize,
+    pub(super) writes: usize,
 }
 
 impl World {
     /// Writes what is dirty. Returns which shards that were.
-    fn write(&mut self, index: &mut Index) -> Vec<usize> {
+    pub(super) fn write(&mut self, index: &mut Index) -> Vec<usize> {
         let dirty = index.dirty();
         for (stack, shard) in &dirty {
             let (_, content) = index.content(stack, *shard).unwrap();
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// Until nothing changes any more.
-    fn settle(&mut self, index: &mut Index) {
+    pub(super) fn settle(&mut self, index: &mut Index) {
         for now in 0..200 {
             let written = self.write(index);
             self.reload(index, now);
@@ -104,20 +104,20 @@ impl World {
         panic!("does not settle");
     }
 
-    fn text(&self, stack: &str) -> String {
+    pub(super) fn text(&self, stack: &str) -> String {
         let of = |(place, (text, _)): (&(Key, usize), &(String, String))| (*place.0 == *stack).then(|| text.clone());
         self.files.iter().filter_map(of).collect()
     }
 }
 
-fn running(index: &mut Index) -> World {
+pub(super) fn running(index: &mut Index) -> World {
     for stack in index.stacks().cloned().collect::<Vec<_>>() {
         index.pod_seen(&stack, Pod { name: "p-0".into(), ready: true, ..Pod::default() });
     }
     World::default()
 }
 
-fn told(index: &Index, rule: &str) -> AlertRuleStatus {
+pub(super) fn told(index: &Index, rule: &str) -> AlertRuleStatus {
     index.status(rule, at(0)).unwrap().0.status
 }
 

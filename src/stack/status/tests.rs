@@ -87,7 +87,7 @@ impl World {
 
     fn status_after(&self, previous: Option<&MonitoringStackStatus>, now: i64) -> (MonitoringStackStatus, Outcome) {
         let Self { stack, applied, problems, seen, rules, .. } = self;
-        let facts = Facts { stack, applied, problems, seen, rules: *rules };
+        let facts = Facts { stack, applied, problems, seen, rules: *rules, slos: None };
         status(&facts, previous, Some(4), at(now))
     }
 
@@ -253,7 +253,10 @@ fn rules_are_told_as_the_loader_counts_them() {
     world.rules = Some(RuleCounts::default());
     let (status, reason, message) = world.condition("RulesSelected");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "NothingSelected"));
-    assert_eq!(message, "there is no AlertRule in namespace monitoring; `discovery: {}` looks in all namespaces");
+    assert_eq!(
+        message,
+        "there is no AlertRule and no SLO in namespace monitoring; `discovery: {}` looks in all namespaces"
+    );
     world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5, slos: 0 });
     assert_eq!(world.condition("RulesSelected").0, "True");
     assert_eq!(world.status().0.rules, world.rules);
@@ -266,7 +269,7 @@ fn a_selection_of_labels_that_matches_nothing_is_told_with_the_labels() {
     }));
     world.rules = Some(RuleCounts::default());
     let (_, _, message) = world.condition("RulesSelected");
-    assert_eq!(message, "there is no AlertRule in any namespace with the labels team=checkout");
+    assert_eq!(message, "there is no AlertRule and no SLO in any namespace with the labels team=checkout");
     let (status, outcome) = world.status();
     assert!(matches!(outcome, Outcome::Ready { .. }), "nothing to do is no failure");
     assert!(!status.conditions.iter().any(|c| c.type_ == "RoutesValid"), "there is no Alertmanager");

@@ -117,7 +117,17 @@ pub fn judge(resource: &Resource, known: &Known) -> Judgement {
             }
             judgement
         }
-        Resource::Freeze(freeze) => Judgement::wrong(names_nothing(&freeze.spec.workloads, "spec")),
+        Resource::Freeze(freeze) => {
+            let mut judgement = Judgement::wrong(names_nothing(&freeze.spec.workloads, "spec"));
+            // The rule in CEL compares times, which the one here cannot.
+            if let (Some(from), Some(until)) = (&freeze.spec.from, &freeze.spec.until)
+                && from.0 >= until.0
+            {
+                let message = "until is not after from: the freeze would end before it begins".to_owned();
+                judgement.wrong.push(Fault::at("spec", message));
+            }
+            judgement
+        }
         Resource::Adjustment(adjustment) => {
             Judgement::wrong(slo::adjustment::check(&adjustment.spec).into_iter().map(refused))
         }

@@ -6,6 +6,7 @@
 // Shared with the tests; the bench needs a part of it.
 #[allow(dead_code)]
 mod harness;
+mod slo_traffic;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "e2e-bench";
+/// The pods of the shared stack's Prometheus.
+const MONITORING_LABELS: &str = "app.kubernetes.io/name=prometheus,app.kubernetes.io/instance=main";
 const RULES: usize = 5;
 const EDITS: usize = 20;
 const SETTLE: Duration = Duration::from_secs(10);
@@ -108,8 +111,7 @@ struct Watched {
 
 impl Watched {
     async fn find(cluster: &Cluster) -> Self {
-        let labels = "app.kubernetes.io/name=prometheus,app.kubernetes.io/instance=main";
-        let (_, ip) = cluster.pods(MONITORING, labels).await.into_iter().next().expect("a ready Prometheus");
+        let (_, ip) = cluster.pods(MONITORING, MONITORING_LABELS).await.into_iter().next().expect("a ready Prometheus");
         Self {
             rules: cluster.api("AlertRule", NAMESPACE).await,
             prometheus: format!("http://{ip}:9090/api/v1/rules?type=alert"),
@@ -268,4 +270,5 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(100)).await;
     idle(seconds).await;
     cluster.delete("Namespace", "", NAMESPACE).await;
+    slo_traffic::run(&cluster).await;
 }

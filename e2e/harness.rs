@@ -119,10 +119,15 @@ spec:
             "HorizontalPodAutoscaler" => ("autoscaling", "v2"),
             "StorageClass" => ("storage.k8s.io", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
-            "MonitoringStack" | "AlertRule" | "AlertResponse" | "ResponseRun" | "NotificationChannel" => {
-                ("evenkeel.dev", "v1alpha1")
-            }
-            "SLO" | "ErrorBudgetPolicy" | "ChangeFreeze" | "BudgetAdjustment" => ("evenkeel.dev", "v1alpha1"),
+            "MonitoringStack"
+            | "AlertRule"
+            | "AlertResponse"
+            | "ResponseRun"
+            | "NotificationChannel"
+            | "SLO"
+            | "ErrorBudgetPolicy"
+            | "ChangeFreeze"
+            | "BudgetAdjustment" => ("evenkeel.dev", "v1alpha1"),
             _ => ("", "v1"),
         };
         let gvk = GroupVersionKind::gvk(group.0, group.1, kind);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use evenkeel::api::{MonitoringStack, NotificationChannel};
+use evenkeel::cli::render::{Rendered, objects};
 use evenkeel::hidden::Hidden;
 use evenkeel::k8s::manifests::{Built, Manifests};
 use evenkeel::k8s::meta::Owner;
@@ -14,7 +15,6 @@ use evenkeel::stack::routes::Secrets;
 use evenkeel::stack::validate::{Home, Known, Problem, validate};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
-use serde::Serialize;
 use serde_json::Value;
 
 fn folder(case: &str) -> PathBuf {
@@ -85,33 +85,8 @@ fn take_configs(manifests: &mut Manifests<Built>) -> BTreeMap<String, String> {
 }
 
 fn text(manifests: &Manifests<Built>) -> String {
-    fn all<T: Serialize + kube::Resource<DynamicType = ()>>(text: &mut String, objects: &[T]) {
-        for object in objects {
-            let yaml = serde_saphyr::to_string(object).expect("YAML");
-            text.push_str(&format!("--- # {} {}\n{yaml}", T::kind(&()), object.meta().name.as_deref().unwrap_or("?")));
-        }
-    }
-    let Manifests {
-        service_accounts,
-        role_bindings,
-        cluster_role_bindings,
-        secrets,
-        config_maps,
-        services,
-        stateful_sets,
-        pod_disruption_budgets,
-        state: _,
-    } = manifests;
-    let mut text = String::new();
-    all(&mut text, service_accounts);
-    all(&mut text, role_bindings);
-    all(&mut text, cluster_role_bindings);
-    all(&mut text, secrets);
-    all(&mut text, config_maps);
-    all(&mut text, services);
-    all(&mut text, stateful_sets);
-    all(&mut text, pod_disruption_budgets);
-    text
+    let document = |Rendered { title, yaml }: &Rendered| format!("--- # {title}\n{yaml}");
+    objects(manifests).expect("YAML").iter().map(document).collect()
 }
 
 fn compare(path: &Path, actual: &str) {

@@ -2,7 +2,7 @@
 //! reads from the cluster.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -56,20 +56,26 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let (report, now) = (check::check(documents), Timestamp::now());
-    let (mut rendered, mut failed) = (vec![], !report.findings.is_empty());
+    let mut failed = !report.findings.is_empty();
     eprint!("{}{}", lines(&report.findings), open(&report));
-    for (origin, resource) in &report.resources {
-        match render::render(origin, resource, &report.known.channels, now) {
-            Ok(documents) => rendered.extend(documents),
+    // One after the other: the rules of thousands of SLOs are megabytes.
+    let mut stream = render::Stream::new(BufWriter::new(std::io::stdout().lock()));
+    for (origin, resource) in report.resources {
+        let written = match render::render(&origin, &resource, &report.known.channels, now) {
+            Ok(rendered) => rendered.iter().try_for_each(|document| stream.write(document)),
             // `check` has said so already.
-            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => {}
+            Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => Ok(()),
             Err(error) => {
                 eprintln!("evenkeel: {origin}: {error}");
                 failed = true;
+                Ok(())
             }
+        };
+        if let Err(error) = written {
+            return ended(Err(error));
         }
     }
-    let printed = print(&render::stream(&rendered));
+    let printed = ended(stream.end());
     if failed { ExitCode::FAILURE } else { printed }
 }
 
@@ -97,9 +103,13 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A reader that went away (`| head`) is no error.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    ended(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// A reader that went away (`| head`) is no error.
+fn ended(written: std::io::Result<()>) -> ExitCode {
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
         _ => ExitCode::SUCCESS,
     }

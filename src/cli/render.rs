@@ -1,5 +1,7 @@
 //! `evenkeel render`: what the operator would apply. The same input gives the same text.
 
+use std::io::{self, Write};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -41,7 +43,13 @@ pub fn render(
         Resource::Rule(object) => Ok(rules(rule::render(object).0)),
         // What is refused has been told by `check`.
         Resource::Slo(object) => Ok(slo::render(object, now).map_or_else(|_| vec![], rules)),
-        Resource::Stack(object) => objects(origin, stack::render(object, channels)?),
+        Resource::Stack(object) => {
+            let mut manifests = stack::render(object, channels)?;
+            manifests.secrets = manifests.secrets.into_iter().map(readable).collect();
+            let mut rendered = objects(&manifests)?;
+            rendered.iter_mut().for_each(|document| document.title.push_str(&format!(" of {origin}")));
+            Ok(rendered)
+        }
         Resource::Channel(_)
         | Resource::Response(_)
         | Resource::Run(_)
@@ -52,12 +60,29 @@ pub fn render(
 }
 
 /// One stream: documents with their titles, separated by `---`.
-pub fn stream(rendered: &[Rendered]) -> String {
-    let document = |Rendered { title, yaml }: &Rendered| format!("# {title}\n{}\n", yaml.trim_end());
-    rendered.iter().map(document).collect::<Vec<_>>().join("---\n")
+pub struct Stream<W> {
+    output: W,
+    begun: bool,
 }
 
-fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>, RenderError> {
+impl<W: Write> Stream<W> {
+    pub fn new(output: W) -> Self {
+        Self { output, begun: false }
+    }
+
+    pub fn write(&mut self, Rendered { title, yaml }: &Rendered) -> io::Result<()> {
+        let separator = if self.begun { "---\n" } else { "" };
+        self.begun = true;
+        writeln!(self.output, "{separator}# {title}\n{}", yaml.trim_end())
+    }
+
+    pub fn end(mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+/// Every object, titled by its kind, namespace and name.
+pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderError> {
     let Manifests {
         service_accounts,
         role_bindings,
@@ -70,29 +95,29 @@ fn objects(origin: &Origin, manifests: Manifests<Built>) -> Result<Vec<Rendered>
         state: _,
     } = manifests;
     let mut rendered = vec![];
-    all(&mut rendered, origin, service_accounts)?;
-    all(&mut rendered, origin, role_bindings)?;
-    all(&mut rendered, origin, cluster_role_bindings)?;
-    all(&mut rendered, origin, secrets.into_iter().map(readable).collect())?;
-    all(&mut rendered, origin, config_maps)?;
-    all(&mut rendered, origin, services)?;
-    all(&mut rendered, origin, stateful_sets)?;
-    all(&mut rendered, origin, pod_disruption_budgets)?;
+    all(&mut rendered, service_accounts)?;
+    all(&mut rendered, role_bindings)?;
+    all(&mut rendered, cluster_role_bindings)?;
+    all(&mut rendered, secrets)?;
+    all(&mut rendered, config_maps)?;
+    all(&mut rendered, services)?;
+    all(&mut rendered, stateful_sets)?;
+    all(&mut rendered, pod_disruption_budgets)?;
     Ok(rendered)
 }
 
-fn all<K>(rendered: &mut Vec<Rendered>, origin: &Origin, objects: Vec<K>) -> Result<(), RenderError>
+fn all<K>(rendered: &mut Vec<Rendered>, objects: &[K]) -> Result<(), RenderError>
 where
     K: Serialize + kube::Resource<DynamicType = ()>,
 {
     for object in objects {
         let name = object.name_any();
-        let what = match object.namespace() {
+        let title = match object.namespace() {
             Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
             None => format!("{} {name}", K::kind(&())),
         };
-        let title = format!("{what} of {origin}");
-        let yaml = serde_saphyr::to_string(&object).map_err(|source| RenderError::Yaml { what, source })?;
+        let yaml = serde_saphyr::to_string(object);
+        let yaml = yaml.map_err(|source| RenderError::Yaml { what: title.clone(), source })?;
         rendered.push(Rendered { title, yaml });
     }
     Ok(())

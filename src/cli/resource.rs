@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cel::Rules;
 use super::documents::Document;
-use super::schema::{self, Fault};
+use super::schema::{self, Fault, Shapes};
 use crate::api::{
     self, AlertResponse, AlertRule, BudgetAdjustment, ChangeFreeze, ErrorBudgetPolicy, GROUP, MonitoringStack,
     NotificationChannel, ResponseRun, SLO,
@@ -46,12 +46,13 @@ impl Decoded {
 /// Reads documents by the schemas of this build.
 pub struct Decoder {
     crds: Vec<CustomResourceDefinition>,
+    shapes: Shapes,
     rules: Rules,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { crds: api::crds(), rules: Rules::default() }
+        Self { crds: api::crds(), shapes: Shapes::default(), rules: Rules::default() }
     }
 }
 
@@ -82,7 +83,7 @@ impl Decoder {
         }
         let mut faults = metadata(&value["metadata"]);
         let spec = schema::of(crd).and_then(|schema| schema.properties.as_ref()?.get("spec"));
-        faults.extend(schema::faults(spec, value));
+        faults.extend(self.shapes.faults(spec, value));
         if !faults.is_empty() {
             return Some(Decoded { resource: None, faults });
         }

@@ -1,12 +1,13 @@
 //! What the API server would say of an object's shape: the CRD's own schema, applied offline. An unknown field is an
 //! error here (`kubectl apply` drops or warns). Rules in CEL are `cel`'s business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use regex::Regex;
 use serde_json::Value;
 
 use crate::nearest::nearest;
@@ -46,117 +47,132 @@ pub fn of(crd: &CustomResourceDefinition) -> Option<&JSONSchemaProps> {
     version.schema.as_ref()?.open_api_v3_schema.as_ref()
 }
 
-/// Everything in `object` that does not fit, given the schema of `spec`. `apiVersion`, `kind`, `metadata` and `status`
-/// are not looked at.
-pub fn faults(spec: Option<&JSONSchemaProps>, object: &Value) -> Vec<Fault> {
-    let mut faults = vec![];
-    let Some(fields) = object.as_object() else { return faults };
-    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
-    for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
-        push(&mut faults, name, unknown(known.into_iter(), name));
-    }
-    match (spec, fields.get("spec")) {
-        (Some(schema), Some(spec)) => walk(schema, spec, "spec", &mut faults),
-        (Some(_), None) => push(&mut faults, "spec", "is required".into()),
-        (None, _) => {}
-    }
-    faults
+/// Looks at objects, and remembers the patterns of schemas: files repeat kinds.
+#[derive(Default)]
+pub struct Shapes {
+    patterns: HashMap<String, Option<Regex>>,
+    faults: Vec<Fault>,
 }
 
-fn push(faults: &mut Vec<Fault>, path: &str, message: String) {
-    faults.push(Fault::at(path, message));
-}
+impl Shapes {
+    /// Everything in `object` that does not fit, given the schema of `spec`. `apiVersion`, `kind`, `metadata` and
+    /// `status` are not looked at.
+    pub fn faults(&mut self, spec: Option<&JSONSchemaProps>, object: &Value) -> Vec<Fault> {
+        let Some(fields) = object.as_object() else { return vec![] };
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
+            self.push(name, unknown(known.into_iter(), name));
+        }
+        match (spec, fields.get("spec")) {
+            (Some(schema), Some(spec)) => self.walk(schema, spec, "spec"),
+            (Some(_), None) => self.push("spec", "is required".into()),
+            (None, _) => {}
+        }
+        std::mem::take(&mut self.faults)
+    }
 
-fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<Fault>) {
-    if value.is_null() {
-        if schema.nullable != Some(true) {
-            push(faults, path, "is empty".into());
-        }
-        return;
+    fn push(&mut self, path: &str, message: String) {
+        self.faults.push(Fault::at(path, message));
     }
-    if schema.x_kubernetes_int_or_string == Some(true) {
-        if !value.is_i64() && !value.is_string() {
-            push(faults, path, format!("{value} is neither a whole number nor text"));
-        }
-        return;
-    }
-    if let Some(wanted) = schema.type_.as_deref()
-        && !is_of(wanted, value)
-    {
-        return push(faults, path, format!("{} is not {}", shortened(value), article(wanted)));
-    }
-    if let Some(allowed) = &schema.enum_
-        && !allowed.iter().any(|allowed| allowed.0 == *value)
-    {
-        let allowed: Vec<_> = allowed.iter().map(|allowed| words(&allowed.0)).collect();
-        let near = value.as_str().and_then(|text| nearest(allowed.iter().map(String::as_str), text));
-        let hint =
-            near.map_or_else(|| format!("one of {}", allowed.join(", ")), |near| format!("did you mean {near}?"));
-        push(faults, path, format!("{} is not allowed: {hint}", shortened(value)));
-    }
-    match value {
-        Value::Object(fields) => object(schema, fields, path, faults),
-        Value::Array(items) => list(schema, items, path, faults),
-        Value::String(text) => string(schema, text, path, faults),
-        Value::Number(number) => {
-            let number = number.as_f64().unwrap_or_default();
-            if schema.minimum.is_some_and(|minimum| number < minimum) {
-                push(faults, path, format!("{value} is less than {}", schema.minimum.unwrap_or_default()));
+
+    fn walk(&mut self, schema: &JSONSchemaProps, value: &Value, path: &str) {
+        if value.is_null() {
+            if schema.nullable != Some(true) {
+                self.push(path, "is empty".into());
             }
-            if schema.maximum.is_some_and(|maximum| number > maximum) {
-                push(faults, path, format!("{value} is more than {}", schema.maximum.unwrap_or_default()));
+            return;
+        }
+        if schema.x_kubernetes_int_or_string == Some(true) {
+            if !value.is_i64() && !value.is_string() {
+                self.push(path, format!("{value} is neither a whole number nor text"));
+            }
+            return;
+        }
+        if let Some(wanted) = schema.type_.as_deref()
+            && !is_of(wanted, value)
+        {
+            return self.push(path, format!("{} is not {}", shortened(value), article(wanted)));
+        }
+        if let Some(allowed) = &schema.enum_
+            && !allowed.iter().any(|allowed| allowed.0 == *value)
+        {
+            let allowed: Vec<_> = allowed.iter().map(|allowed| words(&allowed.0)).collect();
+            let near = value.as_str().and_then(|text| nearest(allowed.iter().map(String::as_str), text));
+            let hint =
+                near.map_or_else(|| format!("one of {}", allowed.join(", ")), |near| format!("did you mean {near}?"));
+            self.push(path, format!("{} is not allowed: {hint}", shortened(value)));
+        }
+        match value {
+            Value::Object(fields) => self.object(schema, fields, path),
+            Value::Array(items) => self.list(schema, items, path),
+            Value::String(text) => self.string(schema, text, path),
+            Value::Number(number) => {
+                let number = number.as_f64().unwrap_or_default();
+                if schema.minimum.is_some_and(|minimum| number < minimum) {
+                    self.push(path, format!("{value} is less than {}", schema.minimum.unwrap_or_default()));
+                }
+                if schema.maximum.is_some_and(|maximum| number > maximum) {
+                    self.push(path, format!("{value} is more than {}", schema.maximum.unwrap_or_default()));
+                }
+            }
+            Value::Bool(_) | Value::Null => {}
+        }
+    }
+
+    fn object(&mut self, schema: &JSONSchemaProps, fields: &serde_json::Map<String, Value>, path: &str) {
+        let none = BTreeMap::new();
+        let properties = schema.properties.as_ref().unwrap_or(&none);
+        for (name, value) in fields {
+            let at = format!("{path}.{name}");
+            match (properties.get(name), &schema.additional_properties) {
+                (Some(schema), _) => self.walk(schema, value, &at),
+                (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => self.walk(schema, value, &at),
+                (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
+                (None, _) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
+                (None, _) => self.push(&at, unknown(properties.keys().map(String::as_str), name)),
             }
         }
-        Value::Bool(_) | Value::Null => {}
-    }
-}
-
-fn object(schema: &JSONSchemaProps, fields: &serde_json::Map<String, Value>, path: &str, faults: &mut Vec<Fault>) {
-    let none = BTreeMap::new();
-    let properties = schema.properties.as_ref().unwrap_or(&none);
-    for (name, value) in fields {
-        let at = format!("{path}.{name}");
-        match (properties.get(name), &schema.additional_properties) {
-            (Some(schema), _) => walk(schema, value, &at, faults),
-            (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => walk(schema, value, &at, faults),
-            (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
-            (None, _) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
-            (None, _) => push(faults, &at, unknown(properties.keys().map(String::as_str), name)),
+        for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+            self.push(&format!("{path}.{name}"), "is required".into());
         }
     }
-    for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
-        push(faults, &format!("{path}.{name}"), "is required".into());
-    }
-}
 
-fn list(schema: &JSONSchemaProps, items: &[Value], path: &str, faults: &mut Vec<Fault>) {
-    let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
-    if schema.min_items.is_some_and(|minimum| count < minimum) {
-        push(faults, path, format!("has {count} items, at least {} are needed", schema.min_items.unwrap_or_default()));
-    }
-    if schema.max_items.is_some_and(|maximum| count > maximum) {
-        push(faults, path, format!("has {count} items, at most {} are allowed", schema.max_items.unwrap_or_default()));
-    }
-    if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
-        for (index, item) in items.iter().enumerate() {
-            walk(schema, item, &format!("{path}[{index}]"), faults);
+    fn list(&mut self, schema: &JSONSchemaProps, items: &[Value], path: &str) {
+        let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        if schema.min_items.is_some_and(|minimum| count < minimum) {
+            self.push(path, format!("has {count} items, at least {} are needed", schema.min_items.unwrap_or_default()));
+        }
+        if schema.max_items.is_some_and(|maximum| count > maximum) {
+            self.push(path, format!("has {count} items, at most {} are allowed", schema.max_items.unwrap_or_default()));
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+            for (index, item) in items.iter().enumerate() {
+                self.walk(schema, item, &format!("{path}[{index}]"));
+            }
         }
     }
-}
 
-fn string(schema: &JSONSchemaProps, text: &str, path: &str, faults: &mut Vec<Fault>) {
-    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-    if schema.min_length.is_some_and(|minimum| length < minimum) {
-        push(faults, path, "is too short".into());
+    fn string(&mut self, schema: &JSONSchemaProps, text: &str, path: &str) {
+        let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+        if schema.min_length.is_some_and(|minimum| length < minimum) {
+            self.push(path, "is too short".into());
+        }
+        if schema.max_length.is_some_and(|maximum| length > maximum) {
+            let maximum = schema.max_length.unwrap_or_default();
+            self.push(path, format!("has {length} characters, at most {maximum} are allowed"));
+        }
+        if let Some(pattern) = &schema.pattern
+            && self.refuses(pattern, text)
+        {
+            self.push(path, format!("{text:?} does not match {pattern}"));
+        }
     }
-    if schema.max_length.is_some_and(|maximum| length > maximum) {
-        let maximum = schema.max_length.unwrap_or_default();
-        push(faults, path, format!("has {length} characters, at most {maximum} are allowed"));
-    }
-    if let Some(pattern) = &schema.pattern
-        && regex::Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
-    {
-        push(faults, path, format!("{text:?} does not match {pattern}"));
+
+    fn refuses(&mut self, pattern: &str, text: &str) -> bool {
+        if !self.patterns.contains_key(pattern) {
+            self.patterns.insert(pattern.to_owned(), Regex::new(pattern).ok());
+        }
+        self.patterns[pattern].as_ref().is_some_and(|regex| !regex.is_match(text))
     }
 }
 
@@ -227,7 +243,11 @@ mod tests {
     }
 
     fn said(object: Value) -> Vec<String> {
-        faults(schema().properties.as_ref().unwrap().get("spec"), &object).iter().map(ToString::to_string).collect()
+        Shapes::default()
+            .faults(schema().properties.as_ref().unwrap().get("spec"), &object)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]

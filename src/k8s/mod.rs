@@ -10,3 +10,6 @@ pub mod report;
 pub mod retry;
 pub mod status;
 pub mod workload;
+
+/// An object that cannot be decoded must not stall the watch of all others.
+pub type Guarded<K> = kube::core::DeserializeGuard<K>;

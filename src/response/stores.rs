@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta, Resource};
+use kube::core::{PartialObjectMeta, Resource};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -21,14 +21,12 @@ use super::credentials::RECEIVER_TOKEN;
 use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
+pub use crate::k8s::Guarded;
 use crate::k8s::retry::Retry;
 use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
 const MAX_BEHIND: usize = 1024;
-
-/// An object that cannot be decoded must not stall the watch of all others.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Readers of the caches.
 pub struct Stores {

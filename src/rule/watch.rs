@@ -6,18 +6,16 @@ use std::fmt::Debug;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 
 use super::shards;
 use crate::api::{AlertRule, MonitoringStack};
+use crate::k8s::Guarded;
 use crate::k8s::meta::{MANAGED_BY, SET};
 use crate::k8s::retry::Retry;
 use crate::stack::names::PROMETHEUS;
-
-/// An object that cannot be decoded must not stall the watch of all others.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Large pages of AlertRules would stand in memory all at once.
 const PAGE: u32 = 100;

@@ -38,24 +38,24 @@ impl Keeper {
             self.later.remove(&name);
             self.dirty.insert(name);
         }
+        let views = self.loader.views.borrow().clone().unwrap_or_default();
         let mut busy = vec![];
         while self.writing < AT_ONCE {
             let Some(name) = self.dirty.pop_first() else { break };
             match self.slos.get(&name) {
                 Some(entry) if entry.writing => busy.push(name),
-                Some(_) => self.tell_one(name, now),
+                Some(_) => self.tell_one(name, &views, now),
                 None => {}
             }
         }
         self.dirty.extend(busy);
     }
 
-    fn tell_one(&mut self, name: Name, now: Instant) {
-        let views = self.loader.views.borrow().clone().unwrap_or_default();
+    fn tell_one(&mut self, name: Name, views: &BTreeMap<Key, StackView>, now: Instant) {
         let Some(entry) = self.slos.get_mut(&name) else { return };
         // Nothing is told before it is known who selects it.
         let Some((load, since)) = &entry.load else { return };
-        let new = status_of(entry, load, &views, Timestamp::now());
+        let new = status_of(entry, load, views, Timestamp::now());
         if new == entry.status {
             return;
         }

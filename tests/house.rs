@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "src/api",
     "src/cli/cel.rs",
     "src/cli/check.rs",
+    "src/cli/judge.rs",
     "src/cli/render.rs",
     "src/cli/resource.rs",
     "src/cli/schema.rs",

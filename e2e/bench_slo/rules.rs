@@ -30,13 +30,14 @@ pub async fn compare(folder: &Path, slos: usize) {
     let counts = [own_rules(&ours, slos), sloth_rules(&theirs, slos)];
     let started = Instant::now();
     let end = jiff::Timestamp::now().as_second() / 300 * 300;
-    // The raw counters are the same for both; the texts are large: one after the other goes to the disk and away again.
+    // The raw counters are the same for both.
+    let raw = folder.join("raw");
     std::thread::scope(|scope| {
-        scope.spawn(|| history::raw(&ours, slos, end));
         scope.spawn(|| history::sloth(&theirs, slos, end));
+        history::raw(&raw, slos, end);
+        history::evenkeel(&ours, slos, end);
     });
-    copy(&ours.join("data"), &theirs.join("data"));
-    history::evenkeel(&ours, slos, end);
+    [&ours, &theirs].into_iter().for_each(|side| copy(&raw.join("data"), &side.join("data")));
     eprintln!("  30 days of series in {:.0} s", started.elapsed().as_secs_f64());
 
     let target = serve_counters(slos).await;

@@ -27,6 +27,8 @@ pub struct Settings {
     pub webhook_secret: String,
     /// Namespaces besides its own whose workloads an AlertResponse may never touch.
     pub protected_namespaces: Vec<String>,
+    /// Namespaces that the chart's admission policy leaves out, its own aside; `*` where there is no policy.
+    pub freeze_exempt_namespaces: Vec<String>,
 }
 
 /// Cheap to clone through its `Arc`.

@@ -49,6 +49,10 @@ pub struct Options {
     /// Namespaces whose workloads no AlertResponse may touch.
     #[arg(long, env = "EVENKEEL_PROTECTED_NAMESPACES", value_delimiter = ',', default_value = "kube-system")]
     protected_namespaces: Vec<String>,
+    /// Namespaces in which ChangeFreezes refuse nothing, besides this pod's: those that the chart's policy leaves out; *
+    /// where the chart installed none.
+    #[arg(long, env = "EVENKEEL_FREEZE_EXEMPT_NAMESPACES", value_delimiter = ',', default_value = "kube-system")]
+    freeze_exempt_namespaces: Vec<String>,
     /// Name of the operator's ServiceAccount.
     #[arg(long, env = "EVENKEEL_SERVICE_ACCOUNT", default_value = "evenkeel")]
     service_account: String,
@@ -169,6 +173,7 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
         cluster_role_prefix: options.cluster_role_prefix.clone(),
         webhook_secret: options.webhook_secret.clone(),
         protected_namespaces: options.protected_namespaces.clone(),
+        freeze_exempt_namespaces: options.freeze_exempt_namespaces.clone(),
     };
     Ok(Context::new(client, settings, Metrics::new(), http))
 }

@@ -137,6 +137,7 @@ fn what_mends_a_freeze_is_not_frozen() {
     let (policy, _) = freeze_policy(&[]);
     let conditions = policy["spec"]["matchConditions"].to_string();
     assert!(conditions.contains("'system:serviceaccount:home:release-evenkeel'"), "{conditions}");
+    assert!(conditions.contains("'evenkeel.dev/run' in request.userInfo"), "{conditions}");
 }
 
 #[test]
@@ -195,6 +196,14 @@ fn freezes_can_be_turned_off() {
         assert_eq!(names(&documents, kind), Vec::<String>::new());
     }
     assert!(!names(&documents, "ClusterRole").iter().any(|name| name.ends_with("-freeze-bypass")));
+    // The operator knows, so that no freeze pretends to be in force.
+    let exempt = |documents: &[Value]| {
+        let deployment = of_kind(documents, "Deployment").next().unwrap();
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        env.iter().find(|variable| variable["name"] == "EVENKEEL_FREEZE_EXEMPT_NAMESPACES").unwrap()["value"].clone()
+    };
+    assert_eq!(exempt(&documents), "*");
+    assert_eq!(exempt(&rendered(&["changeFreezes.exemptNamespaces=[\"flux\"]"])), "kube-system,flux");
     let (policy, _) = freeze_policy(&["changeFreezes.failurePolicy=\"Ignore\""]);
     assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
     assert!(!template(&["changeFreezes.failurePolicy=\"Perhaps\""]).status.success());

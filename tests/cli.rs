@@ -156,6 +156,21 @@ fn each_fault_names_file_document_object_field_value_and_the_way_out() {
             "{reason: quiet, workloads: [{kind: Deployment, name: 'shop-*'}]}",
             "spec.workloads[0].name: \"shop-*\" is no name of a workload: write one, or * for every Deployment",
         ),
+        (
+            "ChangeFreeze",
+            "{reason: quiet, until: tomorrow, workloads: [{kind: Deployment, name: shop}]}",
+            "spec.until: \"tomorrow\" is no time such as 2026-11-30T08:00:00Z",
+        ),
+        (
+            "ChangeFreeze",
+            "{reason: quiet, from: '2026-11-28T00:00:00Z', until: '2026-11-28T01:00:00+02:00', workloads: [{kind: Deployment, name: shop}]}",
+            "spec: until is not after from: the freeze would end before it begins",
+        ),
+        (
+            "ChangeFreeze",
+            "{reason: ' ', workloads: [{kind: Deployment, name: shop}]}",
+            "spec: reason is blank: whoever is refused is to read why",
+        ),
         ("BudgetAdjustment", "{slos: [x]}", "spec.exclude: set exactly one of exclude and giveBack"),
         (
             "BudgetAdjustment",

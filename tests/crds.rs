@@ -79,7 +79,7 @@ fn kubectl_explain_has_a_word_on_every_field() {
 fn every_kind_has_a_short_name_the_category_columns_and_the_subresource_status() {
     for crd in evenkeel::api::crds() {
         let (names, version) = (&crd.spec.names, &crd.spec.versions[0]);
-        // `kubectl get slo` works by the singular; as a short name it would be another operator's.
+        // The singular `slo` is as short as can be, and another tool's CRD has that short name.
         let short = usize::from(names.kind != "SLO");
         assert_eq!(names.short_names.iter().flatten().count(), short, "{}", names.kind);
         assert_eq!(names.categories, Some(vec!["evenkeel".into()]), "{}", names.kind);

@@ -7,6 +7,7 @@ use super::documents::{Document, Origin};
 use super::judge::{Judgement, Known, judge, references};
 use super::resource::{Decoder, Resource};
 use super::schema::Fault;
+use crate::slo::Checked;
 
 /// Something that is wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ impl fmt::Display for Finding {
 /// What was looked at, and what is wrong with it.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Documents of Evenkeel's kinds that decode.
-    pub resources: Vec<(Origin, Resource)>,
+    /// Documents of Evenkeel's kinds that decode; SLOs that are in order as they were checked.
+    pub resources: Vec<(Origin, Resource, Option<Box<Checked>>)>,
     /// What others may refer to.
     pub known: Known,
     /// In the order of the documents.
@@ -64,7 +65,7 @@ pub fn check(documents: Vec<Document>) -> Report {
             judgement = judge(&resource, &report.known);
             one_voice(&resource, &mut shape, &mut judgement.wrong);
             references(&resource, &report.known, &mut judgement);
-            report.resources.push((origin.clone(), resource));
+            report.resources.push((origin.clone(), resource, judgement.checked.take()));
         }
         let finding = |fault| Finding { origin: origin.clone(), fault };
         // The shape comes before the content.

@@ -11,7 +11,7 @@ use crate::api::change_freeze::Workload;
 use crate::api::{AlertResponse, AlertRule, ErrorBudgetPolicy, MonitoringStack, NotificationChannel, SLO};
 use crate::k8s::meta::is_object_name;
 use crate::nearest::nearest;
-use crate::slo::{self, Refusal};
+use crate::slo::{self, Checked, Refusal};
 use crate::stack::routes::CHANNEL_NOT_FOUND;
 use crate::{notify, response, rule, stack};
 
@@ -65,11 +65,13 @@ pub struct Judgement {
     pub wrong: Vec<Fault>,
     /// What cannot be told from these documents.
     pub open: Vec<Fault>,
+    /// An SLO with nothing wrong, of which rules can be made.
+    pub checked: Option<Box<Checked>>,
 }
 
 impl Judgement {
     fn wrong(wrong: impl IntoIterator<Item = Fault>) -> Self {
-        Self { wrong: wrong.into_iter().collect(), open: vec![] }
+        Self { wrong: wrong.into_iter().collect(), ..Self::default() }
     }
 
     /// An object that is missing is wrong where others of its kind and namespace are given, and open where there are none.
@@ -108,7 +110,10 @@ pub fn judge(resource: &Resource, known: &Known) -> Judgement {
         Resource::Channel(channel) => {
             Judgement::wrong(notify::channel::settings_fault(&channel.spec).map(Fault::whole))
         }
-        Resource::Slo(slo) => Judgement::wrong(slo::validate::check(slo).err().into_iter().flatten().map(refused)),
+        Resource::Slo(slo) => match slo::validate::check(slo) {
+            Ok(checked) => Judgement { checked: Some(Box::new(checked)), ..Judgement::default() },
+            Err(refusals) => Judgement::wrong(refusals.into_iter().map(refused)),
+        },
         Resource::Policy(policy) => {
             let mut judgement = Judgement::wrong(slo::policy::check(&policy.spec).into_iter().map(refused));
             for (index, threshold) in policy.spec.thresholds.iter().enumerate() {
@@ -117,7 +122,17 @@ pub fn judge(resource: &Resource, known: &Known) -> Judgement {
             }
             judgement
         }
-        Resource::Freeze(freeze) => Judgement::wrong(names_nothing(&freeze.spec.workloads, "spec")),
+        Resource::Freeze(freeze) => {
+            let mut judgement = Judgement::wrong(names_nothing(&freeze.spec.workloads, "spec"));
+            // The rule in CEL compares times, which the one here cannot.
+            if let (Some(from), Some(until)) = (&freeze.spec.from, &freeze.spec.until)
+                && from.0 >= until.0
+            {
+                let message = "until is not after from: the freeze would end before it begins".to_owned();
+                judgement.wrong.push(Fault::at("spec", message));
+            }
+            judgement
+        }
         Resource::Adjustment(adjustment) => {
             Judgement::wrong(slo::adjustment::check(&adjustment.spec).into_iter().map(refused))
         }

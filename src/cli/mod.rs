@@ -60,8 +60,8 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
     eprint!("{}{}", lines(&report.findings), open(&report));
     // One after the other: the rules of thousands of SLOs are megabytes.
     let mut stream = render::Stream::new(BufWriter::new(std::io::stdout().lock()));
-    for (origin, resource) in report.resources {
-        let written = match render::render(&origin, &resource, &report.known.channels, now) {
+    for (origin, resource, checked) in report.resources {
+        let written = match render::render(&origin, &resource, checked.as_deref(), &report.known.channels, now) {
             Ok(rendered) => rendered.iter().try_for_each(|document| stream.write(document)),
             // `check` has said so already.
             Err(render::RenderError::Stack(stack::render::RenderError::Refused(_))) => Ok(()),

@@ -11,8 +11,9 @@ use super::documents::Origin;
 use super::resource::Resource;
 use crate::api::NotificationChannel;
 use crate::k8s::manifests::{Built, Manifests};
+use crate::slo::{self, Checked};
 use crate::stack::names::RECEIVER_TOKEN;
-use crate::{rule, slo, stack};
+use crate::{rule, stack};
 
 /// An object cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,7 @@ pub struct Rendered {
 pub fn render(
     origin: &Origin,
     resource: &Resource,
+    checked: Option<&Checked>,
     channels: &[NotificationChannel],
     now: Timestamp,
 ) -> Result<Vec<Rendered>, RenderError> {
@@ -42,7 +44,7 @@ pub fn render(
     match resource {
         Resource::Rule(object) => Ok(rules(rule::render(object).0)),
         // What is refused has been told by `check`.
-        Resource::Slo(object) => Ok(slo::render(object, now).map_or_else(|_| vec![], rules)),
+        Resource::Slo(_) => Ok(checked.map(|checked| rules(slo::file(checked, now))).unwrap_or_default()),
         Resource::Stack(object) => {
             let mut manifests = stack::render(object, channels)?;
             manifests.secrets = manifests.secrets.into_iter().map(readable).collect();

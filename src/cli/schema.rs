@@ -166,6 +166,9 @@ impl Shapes {
         {
             self.push(path, format!("{text:?} does not match {pattern}"));
         }
+        if schema.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
+            self.push(path, format!("{text:?} is no time such as 2026-11-30T08:00:00Z"));
+        }
     }
 
     fn refuses(&mut self, pattern: &str, text: &str) -> bool {

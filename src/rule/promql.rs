@@ -29,19 +29,14 @@ const MAX_SEARCHED: usize = 200;
 
 /// Checks that `expr` parses and yields what a rule can evaluate: an instant vector or a scalar.
 pub fn check(written: &str) -> Result<(), ExprError> {
-    let (expr, inserted) = without_raw_strings(written);
-    check_readable(&expr)
-        .map_err(|wrong| located(written, wrong.byte.map(|byte| original(byte, &inserted)), wrong.message))
+    tree(written).map(|_| ())
 }
 
 /// Checks `written` and returns its syntax tree.
 pub fn tree(written: &str) -> Result<Expr, ExprError> {
-    check(written)?;
-    let (expr, _) = without_raw_strings(written);
-    let failed = |message: String| ExprError { column: None, message };
-    catch_unwind(AssertUnwindSafe(|| parse(&expr)))
-        .unwrap_or_else(|_| Err("a number or duration is out of range".to_owned()))
-        .map_err(failed)
+    let (expr, inserted) = without_raw_strings(written);
+    check_readable(&expr)
+        .map_err(|wrong| located(written, wrong.byte.map(|byte| original(byte, &inserted)), wrong.message))
 }
 
 /// What is wrong, and from which byte on.
@@ -50,7 +45,7 @@ struct Wrong {
     message: String,
 }
 
-fn check_readable(expr: &str) -> Result<(), Wrong> {
+fn check_readable(expr: &str) -> Result<Expr, Wrong> {
     let tokens = tokens(expr);
     if let Some(deep) = too_deep(expr, &tokens) {
         let message = format!("brackets are nested deeper than {MAX_DEPTH}");
@@ -69,10 +64,10 @@ fn check_readable(expr: &str) -> Result<(), Wrong> {
     })
 }
 
-fn check_tokens(expr: &str, tokens: &[Token]) -> Result<(), Wrong> {
+fn check_tokens(expr: &str, tokens: &[Token]) -> Result<Expr, Wrong> {
     let message = match parsed(expr) {
-        Ok(kind) => match kind {
-            ValueType::Vector | ValueType::Scalar => return Ok(()),
+        Ok(tree) => match tree.value_type() {
+            ValueType::Vector | ValueType::Scalar => return Ok(tree),
             ValueType::Matrix => "a rule needs an instant vector or a scalar, this is a range vector: wrap it in a function such as rate()".to_owned(),
             ValueType::String => "a rule needs an instant vector or a scalar, this is a string".to_owned(),
         },
@@ -130,8 +125,8 @@ fn original(byte: usize, inserted: &[usize]) -> usize {
 }
 
 /// The parser panics on some numbers (a range of `1e400`, say): that must not take the operator with it.
-fn parsed(expr: &str) -> Result<ValueType, String> {
-    catch_unwind(AssertUnwindSafe(|| parse(expr).map(|expr: Expr| expr.value_type())))
+fn parsed(expr: &str) -> Result<Expr, String> {
+    catch_unwind(AssertUnwindSafe(|| parse(expr)))
         .unwrap_or_else(|_| Err("a number or duration is out of range".to_owned()))
 }
 

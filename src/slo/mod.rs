@@ -43,6 +43,10 @@ pub use validate::{Checked, Refusal};
 /// A whole rule file for one SLO, or everything that is wrong with it (for `evenkeel render` and `evenkeel check`).
 /// `now` decides the period of a calendar window, and nothing else.
 pub fn render(slo: &SLO, now: Timestamp) -> Result<String, Vec<Refusal>> {
-    let checked = validate::check(slo)?;
-    Ok(format!("groups:\n{}", rules::groups(&checked, now)))
+    Ok(file(&validate::check(slo)?, now))
+}
+
+/// The same for an SLO that was checked before.
+pub fn file(slo: &Checked, now: Timestamp) -> String {
+    format!("groups:\n{}", rules::groups(slo, now))
 }

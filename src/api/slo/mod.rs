@@ -111,7 +111,7 @@ pub struct SloSpec {
 pub struct Window {
     /// The last so much time, up to now: 30d, for example. From 1h to 92d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('[1-9]')").message("a window of 0 holds no events: write for example 30d"))]
+    #[x_kube(validation = Rule::new("!(self in ['0', '0ms', '0s', '0m', '0h', '0d', '0w', '0y'])").message("a window of 0 holds no events: write for example 30d"))]
     pub rolling: Option<PromDuration>,
     /// The present week (from Monday), month or quarter, in `timeZone`. The budget is whole again when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -198,6 +198,7 @@ fn shared(shelf: &Shelf) -> Shared {
         cluster_role_prefix: "evenkeel".into(),
         webhook_secret: "evenkeel-webhook".into(),
         protected_namespaces: vec![],
+        freeze_exempt_namespaces: vec![],
     };
     let client = Client::new(service, "default");
     let context = Context::new(client, settings, Metrics::new(), reqwest::Client::new());

@@ -87,6 +87,12 @@ async fn pages(cluster: &Cluster, namespace: &str) -> Vec<String> {
     own.map(|labels| text(&labels["slo"])).collect()
 }
 
+/// A name of this run alone: the series of an SLO outlive it in Prometheus, and another of its name takes them over.
+fn named(name: &str) -> String {
+    static RUN: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    format!("{name}-{}", RUN.get_or_init(|| jiff::Timestamp::now().as_second()))
+}
+
 /// The coverage of a young SLO moves with every step, which would disturb the test of quiet.
 async fn forget(cluster: &Cluster, namespace: &str, slos: &[&str]) {
     for name in slos {
@@ -98,6 +104,8 @@ async fn forget(cluster: &Cluster, namespace: &str, slos: &[&str]) {
 async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restart() {
     let cluster = Cluster::connect().await;
     let together = cluster.together().await;
+    let names = ["strict", "loose", "states"].map(named);
+    let [strict_slo, loose_slo, states_slo] = names.each_ref().map(String::as_str);
     let namespace = "e2e-slo";
     cluster.fresh_namespace(namespace).await;
     for (name, fail_ratio) in [("good", "0"), ("steady", "0.03"), ("worse", "0.1")] {
@@ -105,7 +113,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     }
     let page = |factor: f64| json!({"page": {"windows": [{"factor": factor, "long": "15m", "short": "5m"}]}, "ticket": {"disabled": true}});
     for (name, objective, pods, factor) in
-        [("strict", 99.85, "steady", 14.4), ("loose", 97.0, "steady", 14.4), ("states", 95.0, "good|worse", 0.1)]
+        [(strict_slo, 99.85, "steady", 14.4), (loose_slo, 97.0, "steady", 14.4), (states_slo, 95.0, "good|worse", 0.1)]
     {
         let spec = json!({"indicator": ratio(namespace, pods), "alerting": page(factor)});
         cluster.try_apply(slo(namespace, name, objective, spec)).await.expect("apply");
@@ -113,7 +121,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     for name in ["good", "steady", "worse"] {
         scraped(&cluster, namespace, name).await;
     }
-    for name in ["strict", "loose", "states"] {
+    for name in [strict_slo, loose_slo, states_slo] {
         cluster
             .until("Loaded", "SLO", namespace, name, Duration::from_secs(30), |o| {
                 current(o) && condition(o, "Loaded") == "True"
@@ -125,17 +133,17 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     let to_steady = customers(&cluster, namespace, "steady", steady.clone()).await;
     let to_good = customers(&cluster, namespace, "good", states.clone()).await;
     tokio::time::sleep(Duration::from_secs(75)).await;
-    cluster.until("Healthy", "SLO", namespace, "states", Duration::from_secs(60), |o| state(o) == "Healthy").await;
+    cluster.until("Healthy", "SLO", namespace, states_slo, Duration::from_secs(60), |o| state(o) == "Healthy").await;
     to_good.abort();
     let to_worse = customers(&cluster, namespace, "worse", states.clone()).await;
     // The same service at the same time: twenty times the one budget, once the other.
     eventually("the page of the strict one", Duration::from_secs(90), || async {
-        pages(&cluster, namespace).await.contains(&"strict".to_owned()).then_some(())
+        pages(&cluster, namespace).await.contains(&strict_slo.to_owned()).then_some(())
     })
     .await;
-    assert!(!pages(&cluster, namespace).await.contains(&"loose".to_owned()));
+    assert!(!pages(&cluster, namespace).await.contains(&loose_slo.to_owned()));
     for (seen, within) in [("Burning", 90), ("Exhausted", 120)] {
-        cluster.until(seen, "SLO", namespace, "states", Duration::from_secs(within), |o| state(o) == seen).await;
+        cluster.until(seen, "SLO", namespace, states_slo, Duration::from_secs(within), |o| state(o) == seen).await;
     }
     to_worse.abort();
     to_steady.abort();
@@ -145,7 +153,8 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     tokio::time::sleep(Duration::from_secs(130)).await;
     let (good, bad) = (steady.good.load(Ordering::Relaxed) as f64, steady.bad.load(Ordering::Relaxed) as f64);
     let share = 100.0 * bad / (good + bad);
-    let (strict, loose) = (cluster.get("SLO", namespace, "strict").await, cluster.get("SLO", namespace, "loose").await);
+    let (strict, loose) =
+        (cluster.get("SLO", namespace, strict_slo).await, cluster.get("SLO", namespace, loose_slo).await);
     for slo in [&strict, &loose] {
         let told = 100.0 - number(&slo["status"]["current"]);
         assert!(
@@ -158,7 +167,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     let budget = number(&loose["status"]["budget"]["remaining"]);
     assert!((budget - (100.0 - share / 0.03)).abs() < 3.0, "{budget} left at {share} %");
     assert_eq!((state(&strict), condition(&strict, "Covered")), ("Exhausted".into(), "False".into()));
-    assert!(!pages(&cluster, namespace).await.contains(&"loose".to_owned()), "a burn of about 1 pages nobody");
+    assert!(!pages(&cluster, namespace).await.contains(&loose_slo.to_owned()), "a burn of about 1 pages nobody");
 
     // Another operator, the same values; and no shard was written.
     let shards = || async {
@@ -168,7 +177,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     };
     drop(together);
     let alone = cluster.alone().await;
-    let (before, written) = (cluster.get("SLO", namespace, "strict").await, shards().await);
+    let (before, written) = (cluster.get("SLO", namespace, strict_slo).await, shards().await);
     let leader = cluster.leader().await;
     cluster.delete("Pod", OPERATOR, &leader).await;
     eventually("another leader", Duration::from_secs(60), || async {
@@ -177,7 +186,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     .await;
     cluster.operator_settled().await;
     tokio::time::sleep(Duration::from_secs(35)).await;
-    let after = cluster.get("SLO", namespace, "strict").await;
+    let after = cluster.get("SLO", namespace, strict_slo).await;
     for field in ["state", "since", "window", "stacks", "observedGeneration"] {
         assert_eq!(before["status"][field], after["status"][field], "{field}");
     }
@@ -191,58 +200,59 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     let adjustment = json!({
         "apiVersion": "evenkeel.dev/v1alpha1", "kind": "BudgetAdjustment",
         "metadata": {"name": "reset", "namespace": namespace},
-        "spec": {"slos": ["states"], "cause": "incident", "giveBack": {"percent": 1000, "at": jiff::Timestamp::now().to_string()}},
+        "spec": {"slos": [states_slo], "cause": "incident", "giveBack": {"percent": 1000, "at": jiff::Timestamp::now().to_string()}},
     });
     cluster.try_apply(adjustment).await.expect("apply");
     let given = cluster
-        .until("given back", "SLO", namespace, "states", Duration::from_secs(45), |o| {
+        .until("given back", "SLO", namespace, states_slo, Duration::from_secs(45), |o| {
             number(&o["status"]["budget"]["remaining"]) > 500.0
         })
         .await;
     assert_eq!(given["status"]["budget"]["adjustments"], json!(["reset"]));
     cluster
-        .until("Healthy again", "SLO", namespace, "states", Duration::from_secs(330), |o| state(o) == "Healthy")
+        .until("Healthy again", "SLO", namespace, states_slo, Duration::from_secs(330), |o| state(o) == "Healthy")
         .await;
     to_good.abort();
     let events = cluster.list("Event", namespace, "").await;
     let reasons: Vec<String> =
-        events.iter().filter(|e| e["regarding"]["name"] == "states").map(|e| text(&e["reason"])).collect();
+        events.iter().filter(|e| e["regarding"]["name"] == states_slo).map(|e| text(&e["reason"])).collect();
     for reason in ["Burning", "Exhausted", "Healthy"] {
         assert!(reasons.contains(&reason.to_owned()), "an Event {reason}: {reasons:?}");
     }
-    forget(&cluster, namespace, &["strict", "loose", "states"]).await;
+    forget(&cluster, namespace, &[strict_slo, loose_slo, states_slo]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_slos_of_one_name_in_two_namespaces_do_not_mix() {
     let cluster = Cluster::connect().await;
     let _together = cluster.together().await;
+    let api = &*named("api");
     let metrics = [("e2e-slo-one", "up{job=\"prometheus\"}"), ("e2e-slo-two", "up{job=\"there-is-no-such-job\"}")];
     for (namespace, metric) in metrics {
         cluster.fresh_namespace(namespace).await;
         let spec = json!({"indicator": {"availability": {"metric": metric}}});
-        cluster.try_apply(slo(namespace, "api", 99.0, spec)).await.expect("apply");
+        cluster.try_apply(slo(namespace, api, 99.0, spec)).await.expect("apply");
     }
-    let one = cluster
-        .until("measured", "SLO", "e2e-slo-one", "api", Duration::from_secs(150), |o| state(o) == "Healthy")
-        .await;
+    let one =
+        cluster.until("measured", "SLO", "e2e-slo-one", api, Duration::from_secs(150), |o| state(o) == "Healthy").await;
     assert_eq!((text(&one["status"]["current"]), condition(&one, "Ready")), ("100".into(), "True".into()));
-    let two = cluster.get("SLO", "e2e-slo-two", "api").await;
+    let two = cluster.get("SLO", "e2e-slo-two", api).await;
     assert_eq!((state(&two), condition(&two, "Loaded")), ("NoData".into(), "True".into()), "{:#}", two["status"]);
     assert!(two["status"]["current"].is_null());
-    cluster.delete("SLO", "e2e-slo-one", "api").await;
+    cluster.delete("SLO", "e2e-slo-one", api).await;
     eventually("the groups of the deleted one are gone", Duration::from_secs(20), || async {
         let groups = cluster.prometheus("rules").await?.to_string();
-        (!groups.contains("slo/e2e-slo-one/api/") && groups.contains("slo/e2e-slo-two/api/burn")).then_some(())
+        (!groups.contains("slo/e2e-slo-one/") && groups.contains("slo/e2e-slo-two/")).then_some(())
     })
     .await;
-    forget(&cluster, "e2e-slo-two", &["api"]).await;
+    forget(&cluster, "e2e-slo-two", &[api]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_that_help() {
     let cluster = Cluster::connect().await;
     let _together = cluster.together().await;
+    let name = &*named("latency");
     let namespace = "e2e-slo-bucket";
     cluster.fresh_namespace(namespace).await;
     shop(&cluster, namespace, "checkout", "0").await;
@@ -251,9 +261,9 @@ async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_t
         let histogram = format!("http_request_duration_seconds{{namespace=\"{namespace}\"}}");
         json!({"indicator": {"latency": {"histogram": histogram, "threshold": threshold}}})
     };
-    cluster.try_apply(slo(namespace, "latency", 99.0, latency("100ms"))).await.expect("apply");
+    cluster.try_apply(slo(namespace, name, 99.0, latency("100ms"))).await.expect("apply");
     let told = cluster
-        .until("told", "SLO", namespace, "latency", Duration::from_secs(100), |o| !o["status"]["problems"].is_null())
+        .until("told", "SLO", namespace, name, Duration::from_secs(100), |o| !o["status"]["problems"].is_null())
         .await;
     let message = text(&told["status"]["problems"][0]["message"]);
     assert!(message.contains("0.064s and 0.128s"), "{message}");
@@ -261,9 +271,9 @@ async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_t
     // An edit that is refused says where, and the rules of the version before it stay.
     let mut wrong = ratio(namespace, "checkout");
     wrong["ratio"]["total"]["metric"] = "http_requests_total{code=".into();
-    cluster.try_apply(slo(namespace, "latency", 99.0, json!({"indicator": wrong}))).await.expect("apply");
+    cluster.try_apply(slo(namespace, name, 99.0, json!({"indicator": wrong}))).await.expect("apply");
     let refused = cluster
-        .until("refused", "SLO", namespace, "latency", Duration::from_secs(20), |o| {
+        .until("refused", "SLO", namespace, name, Duration::from_secs(20), |o| {
             current(o) && condition(o, "Stalled") == "True"
         })
         .await;
@@ -271,11 +281,11 @@ async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_t
     assert_eq!(condition(&refused, "Loaded"), "True");
     assert!(text(&condition_of(&refused, "Ready")["message"]).contains("last good version stay live"));
     // And the way out works.
-    cluster.try_apply(slo(namespace, "latency", 99.0, latency("128ms"))).await.expect("apply");
+    cluster.try_apply(slo(namespace, name, 99.0, latency("128ms"))).await.expect("apply");
     cluster
-        .until("measured", "SLO", namespace, "latency", Duration::from_secs(150), |o| {
+        .until("measured", "SLO", namespace, name, Duration::from_secs(150), |o| {
             current(o) && state(o) == "Healthy" && o["status"]["problems"].is_null()
         })
         .await;
-    forget(&cluster, namespace, &["latency"]).await;
+    forget(&cluster, namespace, &[name]).await;
 }

@@ -82,6 +82,7 @@ spec:
   objective: 80
   window: {{rolling: 1h}}
   indicator: {{availability: {{metric: 'up{{namespace=\"{namespace}\",pod=~\"down-.*\"}}'}}}}
+  alerting: {{page: {{disabled: true}}}}
   policyRef: {{name: standard}}
 "
         ))

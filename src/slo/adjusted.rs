@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher;
@@ -18,10 +20,28 @@ use crate::context::Context;
 use crate::prometheus::Prometheus;
 use crate::response::stores::{Guarded, fill};
 
+/// Resolves when a cache is filled, for everybody who waits: a store by itself wakes but the last one who asked.
+pub type Filled = Shared<BoxFuture<'static, ()>>;
+
+/// See [`Filled`].
+pub fn filled<K>(store: &Store<K>) -> Filled
+where
+    K: kube::runtime::reflector::Lookup<DynamicType: Eq + std::hash::Hash + Clone + Send + Sync>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let store = store.clone();
+    // An error means that the watch has ended, which only happens when the process does.
+    async move { store.wait_until_ready().await.unwrap_or_default() }.boxed().shared()
+}
+
 /// All BudgetAdjustments. Cloning shares the caches.
 #[derive(Clone)]
 pub struct Adjustments {
     store: Store<Guarded<BudgetAdjustment>>,
+    filled: Filled,
     recorded: Recorded,
     last: Arc<Mutex<HashMap<(String, String), Last>>>,
 }
@@ -38,15 +58,14 @@ impl Adjustments {
         let (store, writer) = store();
         let api = Api::all(context.client.clone());
         (
-            Self { store, recorded: Recorded::default(), last: Arc::default() },
+            Self { filled: filled(&store), store, recorded: Recorded::default(), last: Arc::default() },
             fill(writer, api, watcher::Config::default(), |_| {}),
         )
     }
 
     /// Resolves when the cache is filled.
     pub async fn filled(&self) {
-        // An error means that the watch has ended, which only happens when the process does.
-        let _ = self.store.wait_until_ready().await;
+        self.filled.clone().await;
     }
 
     /// Those that name an SLO, by name.

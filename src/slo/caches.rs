@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::adjusted::Adjustments;
+use super::adjusted::{Adjustments, Filled, filled};
 use crate::api::{ChangeFreeze, NotificationChannel, SLO};
 use crate::context::Context;
 use crate::response::stores::{Guarded, fill};
@@ -25,6 +25,7 @@ pub struct Caches {
     freezes: Store<Guarded<ChangeFreeze>>,
     channels: Store<PartialObjectMeta<NotificationChannel>>,
     pub adjustments: Adjustments,
+    filled: [Filled; 3],
     /// Namespaces in which something changed.
     changes: broadcast::Sender<Option<String>>,
 }
@@ -50,18 +51,14 @@ impl Caches {
             let (slos, freezes, channels) = watches;
             tokio::join!(slos, freezes, channels);
         };
-        (Arc::new(Self { slos, freezes, channels, adjustments, changes }), work)
+        let filled = [filled(&slos), filled(&freezes), filled(&channels)];
+        (Arc::new(Self { slos, freezes, channels, adjustments, filled, changes }), work)
     }
 
     /// Resolves when all caches are filled: before, nobody can tell what is not there.
     pub async fn filled(&self) {
-        // An error means that the watch has ended, which only happens when the process does.
-        let _ = tokio::join!(
-            self.slos.wait_until_ready(),
-            self.freezes.wait_until_ready(),
-            self.channels.wait_until_ready(),
-            self.adjustments.filled(),
-        );
+        futures::future::join_all(self.filled.iter().cloned()).await;
+        self.adjustments.filled().await;
     }
 
     /// Of a namespace; without those that are being deleted.

@@ -2,10 +2,12 @@
 //! `make e2e` starts the cluster, builds the image, installs the chart and runs this with KUBECONFIG set.
 //!
 //! Tests run side by side in namespaces of their own on one shared stack. A test that takes parts of the cluster
-//! away holds `cluster.alone()`, the others `cluster.together()`.
+//! away holds `cluster.alone()`, the others `cluster.together()`. They begin in the order of their names: what waits
+//! longest, `budgets`, comes first.
 
 mod harness;
 
+mod budgets;
 mod crds;
 mod freeze;
 mod policy;
@@ -14,5 +16,4 @@ mod receiver;
 mod response;
 mod rollback;
 mod rules;
-mod slo;
 mod stack;

@@ -177,7 +177,10 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     };
     drop(together);
     let alone = cluster.alone().await;
-    let (before, written) = (cluster.get("SLO", namespace, strict_slo).await, shards().await);
+    // The test before this one may have taken the API server away.
+    let measured = Duration::from_secs(60);
+    let before = cluster.until("Exhausted", "SLO", namespace, strict_slo, measured, |o| state(o) == "Exhausted").await;
+    let written = shards().await;
     let leader = cluster.leader().await;
     cluster.delete("Pod", OPERATOR, &leader).await;
     eventually("another leader", Duration::from_secs(60), || async {
@@ -185,6 +188,7 @@ async fn an_slo_tells_what_was_counted_pages_when_it_burns_and_survives_a_restar
     })
     .await;
     cluster.operator_settled().await;
+    // Two rounds of questions by the new leader.
     tokio::time::sleep(Duration::from_secs(35)).await;
     let after = cluster.get("SLO", namespace, strict_slo).await;
     for field in ["state", "since", "window", "stacks", "observedGeneration"] {

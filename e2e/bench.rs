@@ -247,7 +247,7 @@ async fn main() {
     let cluster = Cluster::connect().await;
     cluster.operator_settled().await;
     cluster.fresh_namespace(NAMESPACE).await;
-    // As in production: the tests scrape the API server every 2 s, which keeps a core busy.
+    // As in production: the tests scrape the API server every 5 s, which keeps half a core busy.
     let prometheus = json!({"scrapeInterval": "15s", "pod": {"resources": {"limits": {"memory": "2Gi"}}}});
     cluster.merge("MonitoringStack", MONITORING, "main", json!({"spec": {"prometheus": prometheus}})).await;
     cluster.ready("MonitoringStack", MONITORING, "main", Duration::from_secs(120)).await;

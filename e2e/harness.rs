@@ -75,7 +75,7 @@ kind: MonitoringStack
 metadata: {{name: main, namespace: {MONITORING}}}
 spec:
   discovery: {{}}
-  prometheus: {{scrapeInterval: 2s, pod: {{resources: {{requests: {{cpu: 50m, memory: 64Mi}}}}}}}}
+  prometheus: {{scrapeInterval: 5s, pod: {{resources: {{requests: {{cpu: 50m, memory: 64Mi}}}}}}}}
   alertmanager: {{}}
 "
         ))

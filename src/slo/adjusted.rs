@@ -169,7 +169,7 @@ mod tests {
         for object in serde_saphyr::from_multiple::<BudgetAdjustment>(text).unwrap() {
             writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(object))));
         }
-        Adjustments { store, recorded: Recorded::default(), last: Arc::default() }
+        Adjustments { filled: filled(&store), store, recorded: Recorded::default(), last: Arc::default() }
     }
 
     fn groups(recorded: Timestamp) -> [Group; 1] {

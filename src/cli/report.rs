@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ListParams};
-use kube::core::{DeserializeGuard, NamespaceResourceScope, Resource};
+use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 
 use crate::api::{BudgetAdjustment, ChangeFreeze, ErrorBudgetPolicy, ResponseRun, SLO};
+use crate::k8s::Guarded;
 use crate::k8s::report::words;
 use crate::nearest::nearest;
 use crate::slo::report::{Facts, markdown};
@@ -66,7 +67,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let kind = K::kind(&());
-    let api = Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace);
+    let api = Api::<Guarded<K>>::namespaced(client.clone(), namespace);
     let (mut found, mut page) = (vec![], ListParams::default().limit(PAGE));
     loop {
         let list = api.list(&page).await.map_err(|error| ReportError::List {

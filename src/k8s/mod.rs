@@ -2,6 +2,7 @@
 //! `status`, every error passes through `report`.
 
 pub mod apply;
+pub mod cache;
 pub mod drift;
 pub mod manifests;
 pub mod meta;

@@ -6,10 +6,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 
+use super::Guarded;
 use crate::context::Context;
 
 /// An error that can be shown to the person who wrote the resource.
@@ -36,6 +38,20 @@ const RECONCILE_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Reported(String);
+
+/// The object, if it can be read; if not, that is logged, and it is left as it is.
+pub fn decoded<K: Resource<DynamicType = ()>>(object: &Guarded<K>) -> Option<&K> {
+    let unreadable = |invalid: &InvalidObject| {
+        let (kind, namespace, name) = (K::kind(&()), object.namespace(), object.name_any());
+        tracing::warn!(%kind, namespace, name, error = %invalid, "cannot be read, and is left as it is");
+    };
+    object.0.as_ref().inspect_err(|invalid| unreadable(invalid)).ok()
+}
+
+/// The object, if it can be read and is not being deleted: for kinds without a finalizer, whose children go with them.
+pub fn alive<K: Resource<DynamicType = ()>>(object: &Guarded<K>) -> Option<&K> {
+    decoded(object).filter(|object| object.meta().deletion_timestamp.is_none())
+}
 
 /// Runs one reconcile: bounds its time, counts it, and reports its error as log line, metric and Event.
 pub async fn reconcile<K, E, F>(context: &Arc<Context>, object: &K, work: F) -> Result<Action, Reported>

@@ -8,16 +8,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
-use kube::{Resource, ResourceExt};
 
 use crate::api::common::SecretKeyRef;
 use crate::api::notification_channel::{Email, NotificationChannelSpec, NotificationChannelStatus};
 use crate::api::{Conditioned, NotificationChannel};
 use crate::context::Context;
+use crate::k8s::Guarded;
 use crate::k8s::report::{self, Failures, Reportable, Reported};
 use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, conditions, patch};
@@ -188,8 +188,6 @@ async fn secrets(context: &Context, namespace: &str, spec: &NotificationChannelS
     Ok(values)
 }
 
-type Guarded = DeserializeGuard<NotificationChannel>;
-
 struct Shared {
     context: Arc<Context>,
     failures: Failures,
@@ -197,7 +195,7 @@ struct Shared {
 
 /// Keeps the status of every channel true until `stop` resolves.
 pub async fn controller(context: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let channels = Api::<Guarded>::all(context.client.clone());
+    let channels = Api::<Guarded<NotificationChannel>>::all(context.client.clone());
     let shared = Arc::new(Shared { context, failures: Failures::default() });
     Controller::new(channels, watcher::Config::default())
         .trigger_backoff(Retry::default())
@@ -209,18 +207,8 @@ pub async fn controller(context: Arc<Context>, stop: impl Future<Output = ()> + 
         .await;
 }
 
-async fn run(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let channel = match &object.0 {
-        Ok(channel) => channel,
-        Err(invalid) => {
-            let (namespace, name) = (object.namespace(), object.name_any());
-            tracing::warn!(namespace, name, error = %invalid, "a NotificationChannel cannot be read");
-            return Ok(Action::await_change());
-        }
-    };
-    if channel.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+async fn run(object: Arc<Guarded<NotificationChannel>>, shared: Arc<Shared>) -> Result<Action, Reported> {
+    let Some(channel) = report::alive(&object) else { return Ok(Action::await_change()) };
     let action = report::reconcile(&shared.context, channel, reconcile(&shared.context, channel)).await?;
     shared.failures.forget(&*object);
     Ok(action)

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
@@ -15,6 +14,7 @@ use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::notification_channel::{Email, NotificationChannelSpec, Pagerduty, Slack, Webhook};
 use crate::hidden::Hidden;
+use crate::k8s::Guarded;
 
 /// Events API v2 of PagerDuty.
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -104,7 +104,7 @@ pub async fn to_channel(
     name: &str,
     message: &Message,
 ) -> Result<(), DeliveryError> {
-    let channels = Api::<DeserializeGuard<NotificationChannel>>::namespaced(client.clone(), namespace);
+    let channels = Api::<Guarded<NotificationChannel>>::namespaced(client.clone(), namespace);
     let found = channels.get_opt(name).await.map_err(|error| DeliveryError::Channel(Box::new(error)))?;
     let found = found.ok_or(DeliveryError::NoChannel)?;
     let channel = found.0.map_err(|invalid| DeliveryError::Invalid(invalid.to_string()))?;

@@ -14,10 +14,10 @@ use kube::{Api, ResourceExt};
 use super::alertmanagers::{Alertmanagers, stack_of};
 use super::facts::{Asked, Facts, Known, Lookup, Workload};
 use super::guard::PAUSE;
-use super::stores::Guarded;
 use crate::api::alert_response::{AlertResponse, StepAction};
 use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, Phase, ResponseRun};
 use crate::context::Context;
+use crate::k8s::Guarded;
 
 /// An alert that was delivered so recently need not be asked for.
 const JUST_DELIVERED: SignedDuration = SignedDuration::from_secs(10);

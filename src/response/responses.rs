@@ -16,12 +16,13 @@ use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
 use super::access::{Access, Rights};
-use super::stores::{Change, Guarded, Stores};
+use super::stores::{Change, Stores};
 use super::{gather, retention, validate};
 use crate::api::alert_response::{AlertResponseStatus, LastRun, Mode, RunCounts, StepAction};
 use crate::api::response_run::{Phase, Verdict};
 use crate::api::{AlertResponse, NotificationChannel, ResponseRun};
 use crate::context::{Context, stopped};
+use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Reportable, Reported};
 use crate::k8s::status::{self, Extra, Outcome, conditions};
 

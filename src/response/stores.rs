@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{PartialObjectMeta, Resource};
-use kube::runtime::reflector::store::Writer;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Store, store};
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -21,8 +18,8 @@ use super::credentials::RECEIVER_TOKEN;
 use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
-pub use crate::k8s::Guarded;
-use crate::k8s::retry::Retry;
+use crate::k8s::Guarded;
+use crate::k8s::cache::{Filled, all_filled, fill, filled};
 use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
@@ -35,7 +32,7 @@ pub struct Stores {
     stacks: Store<PartialObjectMeta<MonitoringStack>>,
     tokens: Store<Secret>,
     webhook: Store<Secret>,
-    ready: AtomicBool,
+    filled: Filled,
     changes: broadcast::Sender<Change>,
 }
 
@@ -51,20 +48,12 @@ pub enum Change {
 impl Stores {
     /// All caches are filled; until then no alert can be judged.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        self.filled.peek() == Some(&true)
     }
 
     /// Resolves when all caches are filled.
     pub async fn filled(&self) {
-        // An error means that the watch has ended, which only happens when the process does.
-        let filled = tokio::try_join!(
-            self.responses.wait_until_ready(),
-            self.runs.wait_until_ready(),
-            self.stacks.wait_until_ready(),
-            self.tokens.wait_until_ready(),
-            self.webhook.wait_until_ready(),
-        );
-        self.ready.store(filled.is_ok(), Ordering::Relaxed);
+        self.filled.clone().await;
     }
 
     pub fn responses(&self) -> Vec<AlertResponse> {
@@ -134,8 +123,9 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let (tokens, write_tokens) = store();
     let (webhook, write_webhook) = store();
     let (changes, _) = broadcast::channel(MAX_BEHIND);
-    let ready = AtomicBool::new(false);
-    let stores = Stores { responses, runs, stacks, tokens, webhook, ready, changes: changes.clone() };
+    let filled =
+        all_filled(vec![filled(&responses), filled(&runs), filled(&stacks), filled(&tokens), filled(&webhook)]);
+    let stores = Stores { responses, runs, stacks, tokens, webhook, filled, changes: changes.clone() };
     let stores = Arc::new(stores);
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
@@ -181,21 +171,6 @@ fn owner(stacks: &[Arc<PartialObjectMeta<MonitoringStack>>], secret: &Secret) ->
             && secret.owner_references().iter().any(|owner| Some(&owner.uid) == stack.metadata.uid.as_ref())
     })?;
     Some((stack.namespace()?, stack.name_any()))
-}
-
-/// Keeps a cache filled, and tells what comes.
-pub async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let events = watcher(api, config).backoff(Retry::default()).modify(|object| object.managed_fields_mut().clear());
-    let mut events = std::pin::pin!(reflector(writer, events));
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => tell(event),
-            Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"),
-        }
-    }
 }
 
 #[cfg(test)]

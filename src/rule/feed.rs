@@ -11,8 +11,14 @@ use crate::api::alert_rule::{RuleProblem, StackLoad};
 /// Namespace and name.
 pub type Name = (String, String);
 
+/// The group with the quick rules of an SLO, and the one with its budget.
+pub const BURN: &str = "burn";
+pub const BUDGET: &str = "budget";
+/// Both, in the order in which they are written.
+pub const PARTS: [&str; 2] = [BURN, BUDGET];
+
 /// Ends the name of a group that also records the series of sloth.
-const SLOTH: &str = "-sloth";
+pub const SLOTH: &str = "-sloth";
 
 /// Name of a group of an SLO.
 pub fn slo_group(namespace: &str, name: &str, part: &str) -> String {
@@ -24,6 +30,12 @@ pub fn slo_of(group: &str) -> Option<(&str, &str)> {
     let (namespace, rest) = group.strip_prefix("slo/")?.split_once('/')?;
     let (name, _) = rest.split_once('/')?;
     Some((namespace, name))
+}
+
+/// Which of the groups of its SLO a group is, with or without the series of sloth; `None` when it was an AlertRule.
+pub fn part_of(group: &str) -> Option<&str> {
+    let (_, part) = group.strip_prefix("slo/")?.split_once('/')?.1.split_once('/')?;
+    Some(part.strip_suffix(SLOTH).unwrap_or(part))
 }
 
 /// Namespace of the object that a group was made of: by it stacks select.
@@ -66,8 +78,8 @@ impl SloGroup {
     pub fn all(plain: [String; 2], sloth: Option<[String; 2]>) -> Vec<Self> {
         let for_ = if sloth.is_some() { For::Plain } else { For::All };
         let part = |part: &str, ending: &str| format!("{part}{ending}");
-        let plain = ["burn", "budget"].into_iter().zip(plain);
-        let sloth = sloth.into_iter().flat_map(|texts| ["burn", "budget"].into_iter().zip(texts));
+        let plain = PARTS.into_iter().zip(plain);
+        let sloth = sloth.into_iter().flat_map(|texts| PARTS.into_iter().zip(texts));
         let plain = plain.map(|(name, text)| Self { part: part(name, ""), for_, text });
         plain
             .chain(sloth.map(|(name, text)| Self {
@@ -142,7 +154,13 @@ mod tests {
         }
         assert_eq!(slo_of(&slo_group("slo", "slo", "budget")), Some(("slo", "slo")));
         // An AlertRule in a namespace of that name.
-        assert_eq!(slo_of("slo/shop"), None);
+        assert_eq!((slo_of("slo/shop"), part_of("slo/shop")), (None, None));
+    }
+
+    #[test]
+    fn the_part_of_a_group_is_not_looked_for_in_the_name_of_its_slo() {
+        assert_eq!(part_of(&slo_group("shop", "burn-rate", BUDGET)), Some(BUDGET));
+        assert_eq!(part_of("slo/shop/api/burn-sloth"), Some(BURN));
     }
 
     #[test]

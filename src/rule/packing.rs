@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::feed::slo_of;
+use super::feed::{BURN, part_of};
 use super::group::{Group, Shipped};
 use super::quarantine::{Suspect, Trial};
 use super::shards::{self, MAX_SHARD, SHARD_COUNT};
@@ -295,9 +295,9 @@ fn suspects(rule: &Key, text: &str, good: &Good) -> Vec<Suspect> {
 }
 
 fn account(counts: &mut RuleCounts, rule: &str, placement: &Placement, sign: i64) {
-    if slo_of(rule).is_some() {
+    if let Some(part) = part_of(rule) {
         // Each SLO has one such group in a stack.
-        counts.slos += sign * i64::from(rule.contains("/burn"));
+        counts.slos += sign * i64::from(part == BURN);
         return;
     }
     counts.selected += sign;

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher;
@@ -17,25 +15,9 @@ use super::status::Group;
 use super::validate::Checked;
 use crate::api::BudgetAdjustment;
 use crate::context::Context;
+use crate::k8s::Guarded;
+use crate::k8s::cache::{Filled, fill, filled};
 use crate::prometheus::Prometheus;
-use crate::response::stores::{Guarded, fill};
-
-/// Resolves when a cache is filled, for everybody who waits: a store by itself wakes but the last one who asked.
-pub type Filled = Shared<BoxFuture<'static, ()>>;
-
-/// See [`Filled`].
-pub fn filled<K>(store: &Store<K>) -> Filled
-where
-    K: kube::runtime::reflector::Lookup<DynamicType: Eq + std::hash::Hash + Clone + Send + Sync>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    let store = store.clone();
-    // An error means that the watch has ended, which only happens when the process does.
-    async move { store.wait_until_ready().await.unwrap_or_default() }.boxed().shared()
-}
 
 /// All BudgetAdjustments. Cloning shares the caches.
 #[derive(Clone)]

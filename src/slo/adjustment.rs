@@ -70,15 +70,21 @@ pub fn excluded<'a>(excludes: impl IntoIterator<Item = &'a Exclude>, window: Int
         interval.end = interval.end.checked_add(reach).unwrap_or(interval.end).min(window.end);
         interval.start = interval.start.max(window.start);
     }
-    found.sort();
-    let mut merged: Vec<Interval> = vec![];
-    for interval in found.into_iter().filter(|interval| interval.start < interval.end) {
-        match merged.last_mut() {
-            Some(last) if interval.start <= last.end => last.end = last.end.max(interval.end),
-            _ => merged.push(interval),
+    found.retain(|interval| interval.start < interval.end);
+    merge(&mut found);
+    found
+}
+
+/// In their order, those that touch joined: what is in two of them counts once.
+pub fn merge(intervals: &mut Vec<Interval>) {
+    intervals.sort();
+    intervals.dedup_by(|next, kept| {
+        let joins = next.start <= kept.end;
+        if joins {
+            kept.end = kept.end.max(next.end);
         }
-    }
-    merged
+        joins
+    });
 }
 
 /// When a period takes place within a window.

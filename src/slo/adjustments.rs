@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
-use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::adjustment::check;
@@ -19,11 +19,11 @@ use super::window::Window;
 use crate::api::budget_adjustment::{BudgetAdjustmentSpec, BudgetAdjustmentStatus};
 use crate::api::{BudgetAdjustment, Conditioned, SLO};
 use crate::context::{Context, stopped};
+use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Failures, Reported};
 use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, conditions, patch};
 use crate::nearest::nearest;
-use crate::response::stores::Guarded;
 
 /// Suffix of the field manager of the status.
 const MANAGER: &str = "adjustment-status";
@@ -131,17 +131,7 @@ pub async fn controller(context: Arc<Context>, caches: Arc<Caches>, stop: watch:
 }
 
 async fn run(object: Arc<Guarded<BudgetAdjustment>>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let adjustment = match &object.0 {
-        Ok(adjustment) => adjustment,
-        Err(invalid) => {
-            let (namespace, name) = (object.namespace(), object.name_any());
-            tracing::warn!(namespace, name, error = %invalid, "a BudgetAdjustment cannot be read");
-            return Ok(Action::await_change());
-        }
-    };
-    if adjustment.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let Some(adjustment) = report::alive(&object) else { return Ok(Action::await_change()) };
     let work = reconcile(&shared.context, &shared.caches, adjustment);
     let action = report::reconcile(&shared.context, adjustment, work).await?;
     shared.failures.forget(&*object);

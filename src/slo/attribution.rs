@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::adjustment::Interval;
+use super::adjustment::{Interval, merge};
 use super::budget::Budget;
 use super::excluded::{Amounts, window};
 use super::policy;
@@ -73,18 +73,6 @@ fn cause(run: &ResponseRun, response: Option<&AlertResponse>) -> Option<String> 
     let cause = written(run).or_else(|| response.and_then(written)).or_else(of_alert)?;
     let cause: String = cause.trim().chars().take(63).collect();
     (!cause.is_empty()).then_some(cause)
-}
-
-/// Two repairs at a time count once.
-fn merge(intervals: &mut Vec<Interval>) {
-    intervals.sort();
-    intervals.dedup_by(|next, kept| {
-        let joins = next.start <= kept.end;
-        if joins {
-            kept.end = kept.end.max(next.end);
-        }
-        joins
-    });
 }
 
 /// Errors by cause. `group` are the groupBy labels of the group whose budget it is; `known` what was recorded.

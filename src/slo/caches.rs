@@ -11,10 +11,11 @@ use kube::{Api, ResourceExt};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::adjusted::{Adjustments, Filled, filled};
+use super::adjusted::Adjustments;
 use crate::api::{ChangeFreeze, NotificationChannel, SLO};
 use crate::context::Context;
-use crate::response::stores::{Guarded, fill};
+use crate::k8s::Guarded;
+use crate::k8s::cache::{Filled, all_filled, fill, filled};
 
 /// Changes that a controller may be behind; beyond that it looks at everything again.
 const MAX_BEHIND: usize = 1024;
@@ -25,7 +26,7 @@ pub struct Caches {
     freezes: Store<Guarded<ChangeFreeze>>,
     channels: Store<PartialObjectMeta<NotificationChannel>>,
     pub adjustments: Adjustments,
-    filled: [Filled; 3],
+    filled: Filled,
     /// Namespaces in which something changed.
     changes: broadcast::Sender<Option<String>>,
 }
@@ -51,13 +52,13 @@ impl Caches {
             let (slos, freezes, channels) = watches;
             tokio::join!(slos, freezes, channels);
         };
-        let filled = [filled(&slos), filled(&freezes), filled(&channels)];
+        let filled = all_filled(vec![filled(&slos), filled(&freezes), filled(&channels)]);
         (Arc::new(Self { slos, freezes, channels, adjustments, filled, changes }), work)
     }
 
     /// Resolves when all caches are filled: before, nobody can tell what is not there.
     pub async fn filled(&self) {
-        futures::future::join_all(self.filled.iter().cloned()).await;
+        self.filled.clone().await;
         self.adjustments.filled().await;
     }
 

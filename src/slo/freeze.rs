@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
@@ -19,6 +19,7 @@ use super::frozen::{FOUND, Seen, exempt, judge};
 use crate::api::change_freeze::{FrozenKind, Workload};
 use crate::api::{ChangeFreeze, Conditioned};
 use crate::context::Context;
+use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Failures, Reported};
 use crate::k8s::retry::Retry;
 use crate::k8s::status::{Outcome, patch};
@@ -94,8 +95,6 @@ where
     Ok(api.get_metadata_opt(name).await?.is_some())
 }
 
-type Guarded = DeserializeGuard<ChangeFreeze>;
-
 struct Shared {
     context: Arc<Context>,
     failures: Failures,
@@ -103,7 +102,7 @@ struct Shared {
 
 /// Begins and ends freezes until `stop` resolves.
 pub async fn controller(context: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let freezes = Api::<Guarded>::all(context.client.clone());
+    let freezes = Api::<Guarded<ChangeFreeze>>::all(context.client.clone());
     let shared = Arc::new(Shared { context, failures: Failures::default() });
     Controller::new(freezes, watcher::Config::default())
         .trigger_backoff(Retry::default())
@@ -115,18 +114,8 @@ pub async fn controller(context: Arc<Context>, stop: impl Future<Output = ()> + 
         .await;
 }
 
-async fn run(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let freeze = match &object.0 {
-        Ok(freeze) => freeze,
-        Err(invalid) => {
-            let (namespace, name) = (object.namespace(), object.name_any());
-            tracing::warn!(namespace, name, error = %invalid, "a ChangeFreeze cannot be read");
-            return Ok(Action::await_change());
-        }
-    };
-    if freeze.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+async fn run(object: Arc<Guarded<ChangeFreeze>>, shared: Arc<Shared>) -> Result<Action, Reported> {
+    let Some(freeze) = report::alive(&object) else { return Ok(Action::await_change()) };
     let action = report::reconcile(&shared.context, freeze, reconcile(&shared.context, freeze)).await?;
     shared.failures.forget(&*object);
     Ok(action)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::UnboundedSender;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::core::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -26,6 +26,7 @@ use super::{rules, told};
 use crate::api::slo::{SloProblem, SloStatus};
 use crate::api::{MonitoringStack, SLO};
 use crate::context::Context;
+use crate::k8s::Guarded;
 use crate::k8s::retry::Retry;
 use crate::rule::feed::{Feed, Load, Name, Slo, SloGroup, Views};
 use crate::rule::link::KeeperEnds;
@@ -39,8 +40,6 @@ const CALENDAR: Duration = Duration::from_secs(3_600);
 /// Pace of what waits for time alone.
 const TICK: Duration = Duration::from_secs(1);
 const PAGE: u32 = 100;
-
-type Guarded = DeserializeGuard<SLO>;
 
 /// One SLO.
 struct Entry {
@@ -160,9 +159,9 @@ pub async fn run(
     let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
 }
 
-fn watch(client: &Client) -> impl Stream<Item = watcher::Event<Guarded>> + Send + use<> {
+fn watch(client: &Client) -> impl Stream<Item = watcher::Event<Guarded<SLO>>> + Send + use<> {
     let config = watcher::Config::default().page_size(PAGE);
-    watcher(Api::<Guarded>::all(client.clone()), config).backoff(Retry::default()).filter_map(|heard| {
+    watcher(Api::<Guarded<SLO>>::all(client.clone()), config).backoff(Retry::default()).filter_map(|heard| {
         let heard = heard.inspect_err(|error| tracing::warn!(%error, kind = "SLO", "watch failed, will try again"));
         futures::future::ready(heard.ok())
     })
@@ -177,8 +176,8 @@ fn name_of(metadata: &ObjectMeta) -> Name {
 }
 
 impl Keeper {
-    fn hear(&mut self, event: watcher::Event<Guarded>) {
-        let metadata = |slo: &Guarded| name_of(slo.0.as_ref().map_or_else(|e| &e.metadata, |slo| &slo.metadata));
+    fn hear(&mut self, event: watcher::Event<Guarded<SLO>>) {
+        let metadata = |slo: &Guarded<SLO>| name_of(slo.0.as_ref().map_or_else(|e| &e.metadata, |slo| &slo.metadata));
         let mut names = BTreeSet::new();
         let heard = self.listing.heard(event, |slo| {
             let (namespace, name) = metadata(slo);

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, stream};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use self::pass::Pass;
@@ -24,11 +24,12 @@ use super::standing::All;
 use crate::api::ErrorBudgetPolicy;
 use crate::api::error_budget_policy::ErrorBudgetPolicyStatus;
 use crate::context::{Context, stopped};
+use crate::k8s::Guarded;
 use crate::k8s::apply::ApplyError;
 use crate::k8s::meta::Owner;
 use crate::k8s::report::{self, Failures, Reportable, Reported};
 use crate::k8s::retry::Retry;
-use crate::response::stores::{Guarded, Stores};
+use crate::response::stores::Stores;
 
 const CONCURRENCY: u16 = 4;
 
@@ -129,18 +130,7 @@ fn measured(standings: watch::Receiver<All>) -> impl Stream<Item = Vec<ObjectRef
 }
 
 async fn run(object: Arc<Guarded<ErrorBudgetPolicy>>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let policy = match &object.0 {
-        Ok(policy) => policy,
-        Err(invalid) => {
-            let (namespace, name) = (object.namespace(), object.name_any());
-            tracing::warn!(namespace, name, error = %invalid, "an ErrorBudgetPolicy cannot be read, and is left as it is");
-            return Ok(Action::await_change());
-        }
-    };
-    // Its children go with it.
-    if policy.meta().deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let Some(policy) = report::alive(&object) else { return Ok(Action::await_change()) };
     let action = report::reconcile(&shared.context, policy, reconcile(&shared, policy)).await?;
     shared.failures.forget(&*object);
     Ok(action)

@@ -8,7 +8,7 @@ use super::validate::Checked;
 use super::window::{DAY, HOUR, Period, duration};
 use super::{alerts, sloth};
 use crate::api::duration::PromDuration;
-use crate::rule::feed::slo_group;
+use crate::rule::feed::{PARTS, slo_group};
 use crate::rule::yaml;
 
 /// Windows of the recorded burn rates, in seconds, and their label.
@@ -16,7 +16,7 @@ pub const BURN_WINDOWS: [(u64, &str); 3] = [(HOUR, "1h"), (6 * HOUR, "6h"), (3 *
 
 /// Names of the two groups: unique in a stack, and the way back to the SLO.
 pub fn group_names(namespace: &str, name: &str) -> [String; 2] {
-    ["burn", "budget"].map(|part| slo_group(namespace, name, part))
+    PARTS.map(|part| slo_group(namespace, name, part))
 }
 
 /// Both groups as YAML below `groups:`.

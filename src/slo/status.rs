@@ -182,23 +182,23 @@ fn in_days(seconds: u64) -> String {
 /// Coarse: it is an estimate, and moves by itself.
 fn exhaustion_text(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
-    let unit = match seconds {
-        0..HOUR => 5 * MINUTE,
-        HOUR..DAY => HOUR,
-        _ => DAY,
-    };
+    let unit = coarse_unit(seconds);
     in_days(seconds.div_ceil(unit) * unit)
 }
 
 /// One unit, rounded down: it moves by itself while an SLO is young.
 fn coarse_text(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
-    let unit = match seconds {
+    let unit = coarse_unit(seconds);
+    if seconds < unit { "less than 5m".into() } else { in_days(seconds / unit * unit) }
+}
+
+fn coarse_unit(seconds: u64) -> u64 {
+    match seconds {
         0..HOUR => 5 * MINUTE,
         HOUR..DAY => HOUR,
         _ => DAY,
-    };
-    if seconds < unit { "less than 5m".into() } else { in_days(seconds / unit * unit) }
+    }
 }
 
 fn two_digits(events: f64) -> i64 {

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceA
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::Api;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -29,6 +29,7 @@ use super::{finalize, names};
 use crate::api::monitoring_stack::MonitoringStackStatus;
 use crate::api::{Conditioned, MonitoringStack, NotificationChannel};
 use crate::context::Context;
+use crate::k8s::Guarded;
 use crate::k8s::meta::{Owner, SET};
 use crate::k8s::report::{self, Failures, Reportable, Reported};
 use crate::k8s::retry::Retry;
@@ -189,8 +190,6 @@ async fn release(
     Ok(Action::await_change())
 }
 
-type Guarded = DeserializeGuard<MonitoringStack>;
-
 struct Shared {
     context: Arc<Context>,
     memory: StackObservations,
@@ -206,7 +205,7 @@ pub async fn controller(
 ) {
     let client = &context.client;
     let children = || watcher::Config::default().labels(&format!("{SET}={}", apply::SET));
-    let controller = Controller::new(Api::<Guarded>::all(client.clone()), watcher::Config::default())
+    let controller = Controller::new(Api::<Guarded<MonitoringStack>>::all(client.clone()), watcher::Config::default())
         .trigger_backoff(Retry::default())
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
     let (of_channel, of_namespace) = (controller.store(), controller.store());
@@ -236,21 +235,14 @@ pub async fn controller(
         .await;
 }
 
-async fn run(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let stack = match &object.0 {
-        Ok(stack) => stack,
-        Err(invalid) => {
-            let (namespace, name) = (object.namespace(), object.name_any());
-            tracing::warn!(namespace, name, error = %invalid, "a MonitoringStack cannot be read, and is left as it is");
-            return Ok(Action::await_change());
-        }
-    };
+async fn run(object: Arc<Guarded<MonitoringStack>>, shared: Arc<Shared>) -> Result<Action, Reported> {
+    let Some(stack) = report::decoded(&object) else { return Ok(Action::await_change()) };
     let action = report::reconcile(&shared.context, stack, reconcile(&shared.context, stack, &shared.memory)).await?;
     shared.failures.forget(&*object);
     Ok(action)
 }
 
-fn guarded(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded> {
+fn guarded(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded<MonitoringStack>> {
     let reference = ObjectRef::new(name);
     match namespace {
         Some(namespace) => reference.within(namespace),
@@ -259,18 +251,22 @@ fn guarded(name: &str, namespace: Option<&str>) -> ObjectRef<Guarded> {
 }
 
 /// The stack of a binding, which its name carries.
-fn bound<K: Resource>(binding: &K) -> Option<ObjectRef<Guarded>> {
+fn bound<K: Resource>(binding: &K) -> Option<ObjectRef<Guarded<MonitoringStack>>> {
     names::bound(&binding.name_any()).map(|(namespace, stack)| guarded(stack, Some(namespace)))
 }
 
 /// The stacks of a namespace.
-fn beside(stacks: &Store<Guarded>, namespace: Option<&str>) -> Vec<ObjectRef<Guarded>> {
+fn beside(
+    stacks: &Store<Guarded<MonitoringStack>>,
+    namespace: Option<&str>,
+) -> Vec<ObjectRef<Guarded<MonitoringStack>>> {
     let all = stacks.state();
     all.iter().filter(|s| s.namespace().as_deref() == namespace).map(|s| ObjectRef::from_obj(&**s)).collect()
 }
 
 /// The stacks whose discovery depends on the labels of namespaces.
-fn following(stacks: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
-    let follows = |s: &Guarded| s.0.as_ref().is_ok_and(|s| follows_namespaces(s.spec.discovery.as_ref()));
+fn following(stacks: &Store<Guarded<MonitoringStack>>) -> Vec<ObjectRef<Guarded<MonitoringStack>>> {
+    let follows =
+        |s: &Guarded<MonitoringStack>| s.0.as_ref().is_ok_and(|s| follows_namespaces(s.spec.discovery.as_ref()));
     stacks.state().iter().filter(|s| follows(s)).map(|s| ObjectRef::from_obj(&**s)).collect()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Entry, Index, OfSlo};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, StackLoad};
 use crate::k8s::meta::digest;
-use crate::rule::feed::{For, Load, Name, Slo, StackView, slo_group, slo_of};
+use crate::rule::feed::{BURN, For, Load, Name, SLOTH, Slo, StackView, slo_group, slo_of};
 use crate::rule::group::{Group, Shipped};
 use crate::rule::packing::Key;
 
@@ -78,11 +78,11 @@ impl Index {
             found.insert((&**group).into(), text.clone());
         }
         if found.is_empty() {
-            found.insert(slo_group(namespace, name, "burn").into(), "".into());
+            found.insert(slo_group(namespace, name, BURN).into(), "".into());
         }
-        let both = found.keys().any(|key| key.ends_with("-sloth"));
+        let both = found.keys().any(|key| key.ends_with(SLOTH));
         for (key, text) in found {
-            let for_ = match key.ends_with("-sloth") {
+            let for_ = match key.ends_with(SLOTH) {
                 true => For::Sloth,
                 false if both => For::Plain,
                 false => For::All,

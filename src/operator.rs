@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::context::{Context, Settings, stopped};
+use crate::k8s::served::all_kinds;
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
 use crate::response::intake::Intake;
@@ -100,10 +101,10 @@ async fn run(options: Options) -> Result<(), OperatorError> {
     let health = server::health(context.metrics.clone(), readiness.clone());
     // Every replica takes alerts; it is ready when it can judge them.
     let (stores, watching) = stores::watch(&context);
-    let watching = tokio::spawn(watching);
     let intake = Intake::new(context.clone(), stores.clone());
     let alerts = receive::routes(intake.clone(), context.metrics.clone());
     let caches = async {
+        let watching = tokio::spawn(watching);
         stores.filled().await;
         readiness.set(true);
         tracing::info!("taking alerts");
@@ -116,11 +117,19 @@ async fn run(options: Options) -> Result<(), OperatorError> {
         }
     };
     let elector = Elector::new(context.client.clone(), &options.namespace, LEASE, &options.pod, Timing::default());
+    let work = async {
+        // Until then neither ready nor leading: an upgrade without its kinds leaves the replicas of before at work.
+        tokio::select! {
+            () = all_kinds(&context.client) => {}
+            () = stopped(stopping.clone()) => return Ok(()),
+        }
+        let lead = lead(context.clone(), stores.clone(), intake, elector, stopping.clone());
+        tokio::try_join!(caches, lead).map(|_| ())
+    };
     tokio::try_join!(
         listen(options.health_address, health, stopping.clone()),
         listen(options.alerts_address, alerts, stopping.clone()),
-        caches,
-        lead(context.clone(), stores.clone(), intake, elector, stopping.clone()),
+        work,
     )?;
     Ok(())
 }

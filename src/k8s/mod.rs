@@ -9,6 +9,7 @@ pub mod meta;
 mod recreate;
 pub mod report;
 pub mod retry;
+pub mod served;
 pub mod status;
 pub mod workload;
 

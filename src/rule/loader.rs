@@ -48,8 +48,10 @@ const FIRING: Duration = Duration::from_secs(15);
 const VIEWS: Duration = Duration::from_secs(1);
 /// Longest time of one write.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Pace of what waits for time alone.
+/// Pace of what waits for time alone while Prometheus has something to confirm.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while it has not.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// What came of a task.
 enum Done {
@@ -152,10 +154,9 @@ pub async fn run(
         complete: false,
     };
     let mut stop = std::pin::pin!(stop);
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reading = false;
     loop {
+        let pause = loader.pause();
         tokio::select! {
             () = &mut stop => break,
             event = events.next() => match event {
@@ -168,7 +169,7 @@ pub async fn run(
                 Ok(done) => loader.done(done),
                 Err(error) => tracing::error!(%error, "a task of the rule loader ended unexpectedly"),
             },
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             () = at(loader.write_at) => {}
         }
         loader.show_stacks(Instant::now());
@@ -291,6 +292,11 @@ impl Loader {
                 }
             }
         }
+    }
+
+    /// Until time alone brings work: every event is followed by a look at everything anyway.
+    fn pause(&self) -> Duration {
+        if self.index.unconfirmed().is_empty() { IDLE_TICK } else { TICK }
     }
 
     /// Everything that is due.

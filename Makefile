@@ -26,8 +26,8 @@ unit: tools ## unit and integration tests, without a cluster
 e2e: ## end-to-end tests on a real cluster
 	@$(LOCKED) e2e/test
 
-bench: ## measure, and write docs/benchmarks.md
-	@$(LOCKED) e2e/bench
+bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos cost accuracy": only these)
+	@$(LOCKED) e2e/bench $(PARTS)
 
 generate: ## write the CRDs from the Rust types
 	cargo run --quiet -- crds --directory crds
@@ -41,7 +41,7 @@ fmt: ## format the Rust sources
 
 lint: deny shell ## formatting, clippy with warnings as errors, cargo deny, shellcheck
 	cargo fmt --check
-	cargo clippy --all-targets --all-features -- -D warnings
+	cargo clippy --all-targets --test e2e --test bench --test bench_slo -- -D warnings
 
 deny:
 	@e2e/deny

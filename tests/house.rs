@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "src/rule/index",
     "src/rule/packing",
     "src/rule/packing.rs",
+    "src/rule/promql",
     "src/rule/promql.rs",
     "src/rule/quarantine.rs",
     "src/rule/shards.rs",

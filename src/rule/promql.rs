@@ -1,10 +1,14 @@
 //! Checks an expression before it ships, and says where it is wrong. Pure.
 
+mod patterns;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{Expr, lexer, parse};
+
+use self::patterns::Aside;
 
 /// Why an expression is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +69,9 @@ fn check_readable(expr: &str) -> Result<Expr, Wrong> {
 }
 
 fn check_tokens(expr: &str, tokens: &[Token]) -> Result<Expr, Wrong> {
-    let message = match parsed(expr) {
+    let aside = Aside::of(expr, tokens);
+    let quickly = aside.and_then(|aside| parsed(&aside.expr).ok().map(|tree| aside.put_back(tree)));
+    let message = match quickly.map_or_else(|| parsed(expr), Ok) {
         Ok(tree) => match tree.value_type() {
             ValueType::Vector | ValueType::Scalar => return Ok(tree),
             ValueType::Matrix => "a rule needs an instant vector or a scalar, this is a range vector: wrap it in a function such as rate()".to_owned(),

@@ -293,3 +293,22 @@ async fn a_threshold_without_a_bucket_and_a_wrong_selector_are_told_with_words_t
         .await;
     forget(&cluster, namespace, &[name]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_of_group_by_that_the_series_lack_is_told() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let (namespace, name) = ("e2e-slo-label", &*named("label"));
+    cluster.fresh_namespace(namespace).await;
+    let spec = json!({"indicator": {"availability": {"metric": "up{job=\"prometheus\"}"}}, "groupBy": ["tenant"]});
+    cluster.try_apply(slo(namespace, name, 99.0, spec)).await.expect("apply");
+    let told = cluster
+        .until("told", "SLO", namespace, name, Duration::from_secs(150), |o| !o["status"]["problems"].is_null())
+        .await;
+    let problem = &told["status"]["problems"][0];
+    assert_eq!(problem["field"], "indicator.availability.metric", "{problem}");
+    assert!(text(&problem["message"]).contains("lack the label tenant of groupBy"), "{problem}");
+    // They have a budget all the same.
+    assert_eq!(condition(&told, "Loaded"), "True");
+    forget(&cluster, namespace, &[name]).await;
+}

@@ -2,6 +2,7 @@
 //! Prometheus evaluates them, and the budget beside the exact one from the raw counters. The table on the standard
 //! output (`cargo test --test slo_accuracy -- --nocapture`) also says what the average of ratios would have been.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write as _};
@@ -15,7 +16,7 @@ use evenkeel::slo::budget::{Reading, budget};
 use evenkeel::slo::{render, validate};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// End of the window. Rules are evaluated at a phase of their own, which no scrape shares.
 const END: i64 = 1_780_000_137;
@@ -55,6 +56,8 @@ struct Case {
     series: Vec<Series>,
     /// Nothing is scraped within these seconds.
     down: Option<(i64, i64)>,
+    /// The series are the slow and all observations of one native histogram, named as the latter.
+    native: bool,
 }
 
 fn noise(second: i64) -> f64 {
@@ -94,6 +97,7 @@ fn cases() -> Vec<Case> {
                 Series { name: total_name, rate: total, ..COUNTER },
             ],
             down: None,
+            native: false,
         }
     };
     let steady =
@@ -147,6 +151,27 @@ fn cases() -> Vec<Case> {
             Series { name: "latency_seconds_count", rate: busy, reset_every: Some(100_003), ..COUNTER },
         ],
         down: None,
+        native: false,
+    };
+    let native = Case {
+        name: "native_latency",
+        objective: 99.0,
+        indicator: "{latency: {histogram: native_seconds, threshold: 200ms, native: true}}",
+        averaged: ("1 - histogram_fraction(-Inf, 0.2, sum(rate(native_seconds[5m])))", "vector(1)"),
+        errors: &["slow"],
+        less: &[],
+        total: &["native_seconds"],
+        series: vec![
+            Series {
+                name: "slow",
+                rate: |t| if hour(t) < 10 && noise(t) < 0.7 { 1.0 } else { 0.0 },
+                reset_every: Some(100_003),
+                ..COUNTER
+            },
+            Series { name: "native_seconds", rate: busy, reset_every: Some(100_003), ..COUNTER },
+        ],
+        down: None,
+        native: true,
     };
     let availability = Case {
         name: "availability",
@@ -163,8 +188,9 @@ fn cases() -> Vec<Case> {
             ..COUNTER
         }],
         down: None,
+        native: false,
     };
-    vec![steady, uneven, pause, unborn, born, resets, down, unseen, long, outage, classic, availability]
+    vec![steady, uneven, pause, unborn, born, resets, down, unseen, long, outage, classic, native, availability]
 }
 
 /// What the raw samples of a series say about the window: how much it grew (of a gauge: the sum), and how many there were.
@@ -173,8 +199,8 @@ struct Truth {
     samples: f64,
 }
 
-/// Writes the samples of a series; returns the exact figures.
-fn generate(file: &mut impl std::io::Write, case: &Case, series: &Series, phase: i64) -> Truth {
+/// Hands out the samples of a series, each with its second; returns the exact figures.
+fn generate(case: &Case, series: &Series, phase: i64, mut sample: impl FnMut(i64, f64)) -> Truth {
     let (mut truth, mut value, mut last) = (Truth { grown: 0.0, samples: 0.0 }, 0.0, None);
     for second in FIRST..=END {
         let time = second - BEGIN;
@@ -191,7 +217,7 @@ fn generate(file: &mut impl std::io::Write, case: &Case, series: &Series, phase:
         if (second - phase).rem_euclid(SCRAPE) != 0 || down {
             continue;
         }
-        writeln!(file, "{}{} {value} {second}", series.name, series.labels).unwrap();
+        sample(second, value);
         if second > BEGIN {
             truth.samples += 1.0;
             truth.grown += match last {
@@ -230,7 +256,7 @@ struct RuleGroup {
 struct Rule {
     record: String,
     expr: String,
-    labels: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
 }
 
 /// The real Prometheus over a folder of blocks; ends with the value.
@@ -247,7 +273,7 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, args: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = folder.join("prometheus.yml");
         fs::write(&config, "{}\n").unwrap();
@@ -256,6 +282,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(["--storage.tsdb.retention.time=20y", "--log.level=error"])
+            .args(args)
             .stderr(Stdio::inherit())
             .spawn()
             .expect("prometheus is not on PATH: run `make test`, which builds it and puts it there");
@@ -329,6 +356,50 @@ fn import(folder: &Path, file: &Path) {
     fs::remove_file(file).unwrap();
 }
 
+/// promtool makes no blocks of native histograms: a Prometheus of its own is sent them over OTLP, and the block of its
+/// snapshot is moved. `points`: the slow and all observations so far, at each second.
+fn import_native(folder: &Path, histogram: &str, points: &BTreeMap<i64, Vec<f64>>) {
+    let own = folder.join("native");
+    fs::create_dir(&own).unwrap();
+    // Nothing is compacted while it arrives.
+    let args = ["--web.enable-otlp-receiver", "--web.enable-admin-api", "--storage.tsdb.min-block-duration=2000h"];
+    let prometheus = Prometheus::start(&own, &args);
+    let point = |(second, counts): &(&i64, &Vec<f64>)| {
+        let [slow, all] = counts[..] else { panic!("{histogram} at {second}: {counts:?}") };
+        // At scale 0 the bounds are powers of 2. Nothing lies in the bucket of the threshold, so that interpolation
+        // adds nothing: the fast ones take up to 2^-6 s, the slow ones more than 1 s.
+        let buckets = [(all - slow) as u64, 0, 0, 0, 0, 0, 0, slow as u64];
+        json!({"timeUnixNano": format!("{second}000000000"), "count": all as u64, "scale": 0,
+               "positive": {"offset": -7, "bucketCounts": buckets}})
+    };
+    let client = reqwest::Client::new();
+    let post = async |path: &str, body: &Value| -> String {
+        let answer = client.post(format!("{}{path}", prometheus.url)).json(body).send().await.unwrap();
+        let (status, said) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status}: {said}");
+        said
+    };
+    let snapshot = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for batch in points.iter().collect::<Vec<_>>().chunks(5_000) {
+            let points: Vec<Value> = batch.iter().map(point).collect();
+            // 2: cumulative.
+            let metric =
+                json!({"name": histogram, "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": points}});
+            let metrics = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
+            post("/api/v1/otlp/v1/metrics", &metrics).await;
+        }
+        post("/api/v1/admin/tsdb/snapshot", &Value::Null).await
+    });
+    let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
+    let snapshot = own.join("data/snapshots").join(snapshot["data"]["name"].as_str().unwrap());
+    fs::create_dir_all(folder.join("data")).unwrap();
+    for block in fs::read_dir(snapshot).unwrap().map(Result::unwrap) {
+        fs::rename(block.path(), folder.join("data").join(block.file_name())).unwrap();
+    }
+    drop(prometheus);
+    fs::remove_dir_all(own).unwrap();
+}
+
 #[test]
 fn budgets_are_those_of_the_raw_counters() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,7 +412,20 @@ fn budgets_are_those_of_the_raw_counters() {
         .enumerate()
         .map(|(index, case)| {
             let phase = 3 + 4 * index as i64;
-            let found: Vec<Truth> = case.series.iter().map(|series| generate(&mut file, case, series, phase)).collect();
+            let mut points: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+            let mut generated = |series: &Series| {
+                generate(case, series, phase, |second, value| {
+                    if case.native {
+                        points.entry(second).or_default().push(value);
+                    } else {
+                        writeln!(file, "{}{} {value} {second}", series.name, series.labels).unwrap();
+                    }
+                })
+            };
+            let found: Vec<Truth> = case.series.iter().map(&mut generated).collect();
+            if case.native {
+                import_native(folder, case.total[0], &points);
+            }
             let grown = |names: &[&str]| -> f64 {
                 let of =
                     |name: &&str| case.series.iter().position(|s| s.name == *name).map_or(0.0, |at| found[at].grown);
@@ -373,7 +457,7 @@ fn budgets_are_those_of_the_raw_counters() {
         .collect();
     // The errors are recorded after the total, which their rule reads.
     for metric in ["evenkeel:slo_total:increase", "evenkeel:slo_errors:increase"] {
-        let prometheus = Prometheus::start(folder);
+        let prometheus = Prometheus::start(folder, &[]);
         let mut recorded = String::new();
         for (case, rules) in cases.iter().zip(&rules) {
             let rule = rules.iter().find(|rule| rule.record == metric).unwrap();
@@ -386,7 +470,7 @@ fn budgets_are_those_of_the_raw_counters() {
         import(folder, &file);
     }
 
-    let prometheus = Prometheus::start(folder);
+    let prometheus = Prometheus::start(folder, &[]);
     let mut table = "| history | objective | errors (raw) | indicator (raw) | indicator | budget left (raw) | budget left | off by | average of ratios |\n|---|---|---|---|---|---|---|---|---|\n".to_owned();
     let mut wrong = vec![];
     for ((case, rules), (errors, total)) in cases.iter().zip(&rules).zip(&truths) {

@@ -173,6 +173,30 @@ fn cases() -> Vec<Case> {
         down: None,
         native: true,
     };
+    // As `unseen`, of a native histogram.
+    let native_unseen = Case {
+        name: "native_unseen",
+        objective: 99.0,
+        indicator: "{latency: {histogram: unseen_seconds, threshold: 200ms, native: true}}",
+        averaged: ("1 - histogram_fraction(-Inf, 0.2, sum(rate(unseen_seconds[5m])))", "vector(1)"),
+        errors: &["unseen_slow"],
+        less: &[],
+        total: &["unseen_seconds"],
+        series: vec![
+            Series {
+                name: "unseen_slow",
+                rate: |t| match t {
+                    t if (12 * 86_400 + 50..12 * 86_400 + 3_650).contains(&t) => 15.0,
+                    t if t % 40 == 0 => 1.0,
+                    _ => 0.0,
+                },
+                ..COUNTER
+            },
+            Series { name: "unseen_seconds", rate: |_| 30.0, ..COUNTER },
+        ],
+        down: unseen.down,
+        native: true,
+    };
     let availability = Case {
         name: "availability",
         objective: 99.0,
@@ -190,7 +214,22 @@ fn cases() -> Vec<Case> {
         down: None,
         native: false,
     };
-    vec![steady, uneven, pause, unborn, born, resets, down, unseen, long, outage, classic, native, availability]
+    vec![
+        steady,
+        uneven,
+        pause,
+        unborn,
+        born,
+        resets,
+        down,
+        unseen,
+        long,
+        outage,
+        classic,
+        native,
+        native_unseen,
+        availability,
+    ]
 }
 
 /// What the raw samples of a series say about the window: how much it grew (of a gauge: the sum), and how many there were.

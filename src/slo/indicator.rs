@@ -64,8 +64,7 @@ impl Indicator {
             Self::Errors { total, .. } | Self::Good { total, .. } => counted(&total.text(), count, group_by),
             Self::Latency { histogram, .. } => counted(&histogram.with("_count", None), count, group_by),
             Self::NativeLatency { histogram, .. } => {
-                let grown = grown(&histogram.text(), count);
-                aggregate("sum", group_by, &format!("histogram_count({grown})"))
+                format!("histogram_count({})", observed(&histogram.text(), count, group_by))
             }
             Self::Availability { metric, instances: Instances::Each, .. } => {
                 let range = duration(count.seconds());
@@ -98,7 +97,7 @@ impl Indicator {
             }
             // A histogram without observations has no fraction (NaN), which must not enter a sum: hence `> 0`.
             Self::NativeLatency { histogram, bound } => {
-                let all = aggregate("sum", group_by, &grown(&histogram.text(), count));
+                let all = observed(&histogram.text(), count, group_by);
                 format!("clamp_min(({total} > 0) * (1 - histogram_fraction(-Inf, {bound}, {all})), 0)\nor\n0 * {total}")
             }
             Self::Availability { metric, instances: Instances::Each, .. } => {
@@ -313,6 +312,18 @@ impl ExprVisitor for Functions {
 
 /// Sum of the events that counters counted.
 fn counted(counter: &str, count: Count, group_by: &[String]) -> String {
+    summed(counter, count, group_by, |before| format!("{counter} - {before} >= 0"))
+}
+
+/// Sum of what native histograms observed, a histogram. They cannot be compared: their counts are.
+fn observed(histogram: &str, count: Count, group_by: &[String]) -> String {
+    summed(histogram, count, group_by, |before| {
+        format!("{histogram} - {before} and histogram_count({histogram}) >= histogram_count({before})")
+    })
+}
+
+/// `difference` is to what was there before, where nothing has restarted.
+fn summed(counter: &str, count: Count, group_by: &[String], difference: impl Fn(&str) -> String) -> String {
     match count {
         Count::Rate(_) => aggregate("sum", group_by, &grown(counter, count)),
         // The difference of two samples needs no extrapolation, and neighbouring differences add up to the last one:
@@ -321,8 +332,8 @@ fn counted(counter: &str, count: Count, group_by: &[String]) -> String {
         // within the step is taken.
         Count::Step(seconds) => {
             let (step, longer, bridged) = (duration(seconds), duration(seconds + 60), duration(BRIDGED));
-            let before = format!("last_over_time({counter}[{bridged}] offset {step})");
-            let difference = format!("({counter} - {before} >= 0 unless resets({counter}[{longer}]) > 0)");
+            let difference = difference(&format!("last_over_time({counter}[{bridged}] offset {step})"));
+            let difference = format!("({difference} unless resets({counter}[{longer}]) > 0)");
             aggregate("sum", group_by, &format!("\n  {difference}\n  or increase({counter}[{step}])\n"))
         }
     }

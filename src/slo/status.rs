@@ -114,10 +114,14 @@ fn whole_second(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// What is told of the coverage, in percent. Few steps: while an SLO is young it moves by itself, and each is a write.
+const COVERED: [i32; 15] = [100, 99, 95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 2, 1];
+
 /// Said with numbers where the data does not reach back over the whole window. One missing step in a hundred is not.
 fn coverage(slo: &Checked, budget: &Budget, retention: Option<u64>) -> Coverage {
     let share = if budget.expected > 0.0 { budget.covered / budget.expected } else { 1.0 };
-    let percent = ((share * 100.0 + 1e-9).floor() as i32).clamp(0, 100);
+    let whole = (share * 100.0 + 1e-9).floor() as i32;
+    let percent = COVERED.into_iter().find(|step| *step <= whole).unwrap_or(0);
     let reach = slo.window.needs();
     let message = match retention {
         Some(kept) if kept < reach => Some(format!(
@@ -128,7 +132,7 @@ fn coverage(slo: &Checked, budget: &Budget, retention: Option<u64>) -> Coverage 
         )),
         _ if percent < 99 => Some(format!(
             "there is data for {} of {}: the budget is that of the time with data",
-            coarse_text(budget.covered),
+            if percent == 0 { "less than 1 %".to_owned() } else { format!("at least {percent} %") },
             coarse_text(budget.expected)
         )),
         _ => None,
@@ -186,7 +190,7 @@ fn exhaustion_text(seconds: f64) -> String {
     in_days(seconds.div_ceil(unit) * unit)
 }
 
-/// One unit, rounded down: it moves by itself while an SLO is young.
+/// One unit, rounded down: what is expected of a calendar window grows by itself.
 fn coarse_text(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let unit = coarse_unit(seconds);
@@ -294,7 +298,8 @@ mod tests {
             let status = measured(&slo(""), &[young.clone()], retention, &SloStatus::default(), now());
             status.coverage.unwrap().message.unwrap()
         };
-        assert!(message(Some(31 * DAY)).contains("data for 2d of 30d"));
+        // Two days of thirty.
+        assert!(message(Some(31 * DAY)).contains("data for at least 5 % of 30d"));
         assert!(message(Some(15 * DAY)).contains("keeps 15d, the window is 30d"));
     }
 

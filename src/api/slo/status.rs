@@ -107,7 +107,8 @@ pub struct BurnRates {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Coverage {
-    /// Whole percent of the (elapsed) window for which there are points, rounded down.
+    /// Percent of the (elapsed) window for which there are points, rounded down to 0, 1, 2, 5, 10, 20 and so on, 90, 95,
+    /// 99 or 100.
     #[schemars(range(min = 0, max = 100))]
     pub percent: i32,
     /// Why it is less, with numbers.

@@ -117,13 +117,15 @@ kubectl_admin() { "$BIN/kubectl" --kubeconfig "$KUBECONFIG_FILE" "$@"; }
 
 start_kube_controller_manager() {
 	local kubeconfig=$STATE/conf/controller-manager.kubeconfig
+	# After an outage of the API server its watches may take longer to come back than a node may be silent by default
+	# (50 s): it would declare the only node, and with it every pod, not ready.
 	start_part kube-controller-manager "" "$BIN/kube-controller-manager" \
 		--kubeconfig="$kubeconfig" --authentication-kubeconfig="$kubeconfig" --authorization-kubeconfig="$kubeconfig" \
 		--bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials \
 		--service-account-private-key-file="$STATE/pki/sa.key" --root-ca-file="$STATE/pki/ca.crt" \
 		--cluster-signing-cert-file="$STATE/pki/ca.crt" --cluster-signing-key-file="$STATE/pki/ca.key" \
 		--flex-volume-plugin-dir="$STATE/kubelet/volume-plugins" \
-		--allocate-node-cidrs=false --cluster-cidr="$POD_CIDR" \
+		--allocate-node-cidrs=false --cluster-cidr="$POD_CIDR" --node-monitor-grace-period=10m \
 		--kube-api-qps=300 --kube-api-burst=600 --profiling=false
 }
 

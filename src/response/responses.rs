@@ -83,10 +83,7 @@ fn queue(stores: Arc<Stores>) -> impl Stream<Item = Result<ObjectRef<Guarded<Ale
 }
 
 async fn reconcile(cached: Arc<Guarded<AlertResponse>>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let Ok(response) = &cached.0 else { return Ok(Action::await_change()) };
-    if response.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
+    let Some(response) = report::alive(&cached) else { return Ok(Action::await_change()) };
     report::reconcile(&shared.context.clone(), response, shared.judge(response)).await
 }
 

@@ -26,6 +26,8 @@ const BEGIN: i64 = END - DAYS * 86_400;
 const FIRST: i64 = BEGIN - 3_600;
 const SCRAPE: i64 = 15;
 const STEP: i64 = 300;
+/// An hour in which Prometheus is down, in some of the histories.
+const UNSEEN: std::ops::Range<i64> = 12 * 86_400 + 50..12 * 86_400 + 3_650;
 
 /// One series: events within each second of the history, and what happens to its counter.
 struct Series {
@@ -117,10 +119,9 @@ fn cases() -> Vec<Case> {
     resets.objective = 99.8;
     resets.series.iter_mut().for_each(|series| series.reset_every = Some(20_011));
     let mut down = pair("down", |t| 30.0 + hour(t) as f64, |t| if t % 40 == 0 { 1.0 } else { 0.0 });
-    down.down = Some((12 * 86_400 + 50, 12 * 86_400 + 3_650));
+    down.down = Some((UNSEEN.start, UNSEEN.end));
     // The hour that Prometheus did not see was the bad one.
-    let mut unseen =
-        pair("unseen", |_| 30.0, |t| if (12 * 86_400 + 50..12 * 86_400 + 3_650).contains(&t) { 3.0 } else { 0.01 });
+    let mut unseen = pair("unseen", |_| 30.0, |t| if UNSEEN.contains(&t) { 3.0 } else { 0.01 });
     unseen.down = down.down;
     // Longer than what is bridged.
     let mut long = pair("long_gap", |_| 30.0, |t| if t % 40 == 0 { 1.0 } else { 0.0 });
@@ -153,50 +154,45 @@ fn cases() -> Vec<Case> {
         down: None,
         native: false,
     };
-    let native = Case {
-        name: "native_latency",
-        objective: 99.0,
-        indicator: "{latency: {histogram: native_seconds, threshold: 200ms, native: true}}",
-        averaged: ("1 - histogram_fraction(-Inf, 0.2, sum(rate(native_seconds[5m])))", "vector(1)"),
-        errors: &["slow"],
-        less: &[],
-        total: &["native_seconds"],
-        series: vec![
-            Series {
-                name: "slow",
-                rate: |t| if hour(t) < 10 && noise(t) < 0.7 { 1.0 } else { 0.0 },
-                reset_every: Some(100_003),
-                ..COUNTER
-            },
+    let native = |name, series: [Series; 2], down| {
+        let [slow, all] = [series[0].name, series[1].name];
+        let leaked = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+        Case {
+            name,
+            objective: 99.0,
+            indicator: leaked(format!("{{latency: {{histogram: {all}, threshold: 200ms, native: true}}}}")),
+            averaged: (leaked(format!("1 - histogram_fraction(-Inf, 0.2, sum(rate({all}[5m])))")), "vector(1)"),
+            errors: Box::leak(Box::new([slow])),
+            less: &[],
+            total: Box::leak(Box::new([all])),
+            series: series.into(),
+            down,
+            native: true,
+        }
+    };
+    let slow = |t| if hour(t) < 10 && noise(t) < 0.7 { 1.0 } else { 0.0 };
+    let native_latency = native(
+        "native_latency",
+        [
+            Series { name: "slow", rate: slow, reset_every: Some(100_003), ..COUNTER },
             Series { name: "native_seconds", rate: busy, reset_every: Some(100_003), ..COUNTER },
         ],
-        down: None,
-        native: true,
+        None,
+    );
+    // As `unseen`.
+    let slow = |t| match t {
+        t if UNSEEN.contains(&t) => 15.0,
+        t if t % 40 == 0 => 1.0,
+        _ => 0.0,
     };
-    // As `unseen`, of a native histogram.
-    let native_unseen = Case {
-        name: "native_unseen",
-        objective: 99.0,
-        indicator: "{latency: {histogram: unseen_seconds, threshold: 200ms, native: true}}",
-        averaged: ("1 - histogram_fraction(-Inf, 0.2, sum(rate(unseen_seconds[5m])))", "vector(1)"),
-        errors: &["unseen_slow"],
-        less: &[],
-        total: &["unseen_seconds"],
-        series: vec![
-            Series {
-                name: "unseen_slow",
-                rate: |t| match t {
-                    t if (12 * 86_400 + 50..12 * 86_400 + 3_650).contains(&t) => 15.0,
-                    t if t % 40 == 0 => 1.0,
-                    _ => 0.0,
-                },
-                ..COUNTER
-            },
+    let native_unseen = native(
+        "native_unseen",
+        [
+            Series { name: "unseen_slow", rate: slow, ..COUNTER },
             Series { name: "unseen_seconds", rate: |_| 30.0, ..COUNTER },
         ],
-        down: unseen.down,
-        native: true,
-    };
+        unseen.down,
+    );
     let availability = Case {
         name: "availability",
         objective: 99.0,
@@ -226,7 +222,7 @@ fn cases() -> Vec<Case> {
         long,
         outage,
         classic,
-        native,
+        native_latency,
         native_unseen,
         availability,
     ]

@@ -96,8 +96,11 @@ spec:
         self.namespace(name).await;
     }
 
+    /// Makes the namespace and waits for its ServiceAccount `default`: without it no pod is admitted, and the
+    /// ReplicaSet controller, which tries again ever more rarely, may come back a minute later.
     pub async fn namespace(&self, name: &str) {
         self.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).await;
+        self.until("there", "ServiceAccount", name, "default", Duration::from_secs(90), |_| true).await;
     }
 
     /// An API for a kind by its name; `namespace` is ignored for cluster-scoped kinds.
@@ -206,7 +209,7 @@ spec:
 
     /// A Deployment's rollout is complete.
     pub async fn rolled_out(&self, namespace: &str, name: &str) -> Value {
-        self.until("rolled out", "Deployment", namespace, name, Duration::from_secs(60), |o| {
+        self.until("rolled out", "Deployment", namespace, name, Duration::from_secs(120), |o| {
             let (spec, status) = (&o["spec"], &o["status"]);
             status["observedGeneration"] == o["metadata"]["generation"]
                 && status["updatedReplicas"] == spec["replicas"]

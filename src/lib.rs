@@ -29,6 +29,8 @@ pub mod prometheus;
 pub mod response;
 /// AlertRule -> rule groups in shards -> confirmed by Prometheus.
 pub mod rule;
+/// Times that come again: cron expressions.
+mod schedule;
 /// The HTTP listeners: alerts, health, metrics.
 pub mod server;
 /// SLO -> recording rules, burn rate alerts, budgets.

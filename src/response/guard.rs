@@ -1,13 +1,15 @@
 //! What must hold before a run may act. Pure: an ordered list of questions, the first "no" decides.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::facts::{Asked, Facts};
-use super::validate;
+use super::{in_vain, validate};
 use crate::api::alert_response::Mode;
 use crate::api::duration::PromDuration;
 use crate::api::response_run::{AlertState, GuardStatus, Phase, ResponseRun};
+use crate::schedule::Schedule;
 
 /// Annotation of a Namespace: `true` stops all responses in it, or, on the operator's own namespace, everywhere.
 pub const PAUSE: &str = "evenkeel.dev/pause-responses";
@@ -24,7 +26,7 @@ pub enum Answer {
 
 type Guard = fn(&ResponseRun, &Facts, Timestamp) -> Answer;
 
-const ORDER: [(&str, Guard); 10] = [
+const ORDER: [(&str, Guard); 13] = [
     // First: a run that nobody's AlertResponse stands behind must not borrow its ServiceAccount.
     ("Response", response),
     // The big switches before anything that may take time: who pulls one wants an effect at once.
@@ -32,8 +34,12 @@ const ORDER: [(&str, Guard); 10] = [
     ("NotSuspended", not_suspended),
     // A namespace that is never touched; no later answer could change that.
     ("Namespace", namespace),
+    // People at work, which the author knew of beforehand.
+    ("Maintenance", no_maintenance),
     // Whether there is anything to act on, before this run makes others wait for it.
     ("Target", target),
+    // How much of it is left.
+    ("MinReady", min_ready),
     // Asked before the turn: a run whose alert is over need not wait for another run.
     ("AlertFiring", alert_firing),
     // Before the limits, since the run that is waited for counts in them.
@@ -42,15 +48,19 @@ const ORDER: [(&str, Guard); 10] = [
     ("Cooldown", cooldown),
     // What was tried for this alert.
     ("Attempts", attempts),
+    // Whether acting has helped at all.
+    ("SuspendAfter", helps),
     // Last, the widest: what this response did lately.
     ("MaxRunsPerHour", runs_per_hour),
 ];
 
 /// Asked again before every step that changes the workload, since it may come minutes after the first time.
-const STILL: [(&str, Guard); 4] = [
+const STILL: [(&str, Guard); 5] = [
     ("Response", response_exists),
     ("NotPaused", not_paused),
     ("NotSuspended", not_suspended),
+    // Not MinReady: the steps themselves take replicas away for a while.
+    ("Maintenance", no_maintenance),
     ("AlertFiring", alert_firing),
 ];
 
@@ -144,6 +154,47 @@ fn target(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
     }
 }
 
+fn no_maintenance(run: &ResponseRun, _: &Facts, now: Timestamp) -> Answer {
+    for window in &run.spec.guardrails.maintenance_windows {
+        let zone = window.time_zone.as_deref();
+        // What validation let pass before an upgrade may not be readable any more: then nobody knows who is at work.
+        let Ok(schedule) = Schedule::new(&window.cron, zone) else {
+            return Answer::Skip(format!("the maintenance window {:?} cannot be read", window.cron));
+        };
+        let lasts = SignedDuration::try_from(window.duration.0).unwrap_or(SignedDuration::MAX);
+        if let Some(end) = schedule.ends(lasts, now) {
+            let words = format!("{} ({})", window.cron, zone.unwrap_or("UTC"));
+            return Answer::Skip(format!("maintenance window {words} lasts until {end}"));
+        }
+    }
+    Answer::Pass(String::new())
+}
+
+fn min_ready(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
+    let Some(limit) = &run.spec.guardrails.min_ready else { return Answer::Pass(String::new()) };
+    let reference = run.spec.target.reference();
+    let workload = match facts.workload.found(&reference) {
+        Ok(workload) => workload,
+        Err(why) => return Answer::Skip(why),
+    };
+    let deployment = &workload.deployment;
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let available = deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    let limit = match limit {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(share) => share.clone(),
+    };
+    match run.spec.guardrails.min_ready_of(wanted) {
+        Some(least) if available >= least => {
+            Answer::Pass(format!("{available} of {wanted} replicas available, at least {least}"))
+        }
+        Some(least) => Answer::Skip(format!(
+            "{available} of {wanted} replicas of {reference} are available, minReady {limit} asks for {least}"
+        )),
+        None => Answer::Skip(format!("minReady {limit:?} cannot be read")),
+    }
+}
+
 fn alert_firing(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
     let name = &run.spec.alert.name;
     match (facts.alert.state, facts.alert.asked) {
@@ -226,6 +277,11 @@ fn attempts(run: &ResponseRun, _: &Facts, _: Timestamp) -> Answer {
         true => Answer::Skip(format!("attempt {attempt} of at most {limit} while the alert keeps firing")),
         false => Answer::Pass(format!("attempt {attempt} of at most {limit}")),
     }
+}
+
+fn helps(_: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
+    let suspended = facts.response.as_ref().and_then(|response| in_vain::suspended(response, facts.others.iter()));
+    suspended.map_or(Answer::Pass(String::new()), Answer::Skip)
 }
 
 fn runs_per_hour(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Answer {

@@ -1,4 +1,4 @@
-//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `payload`, `validate`, `episode`, `guard`, `run`,
+//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `payload`, `validate`, `episode`, `guard`, `in_vain`, `run`,
 //! `verify`, `retention`, `news` and what `action` decides. With a client: all else.
 //!
 //! Every replica: `stores` (caches), `receive` and `intake` (alerts become runs). The leader: `controller` (runs are
@@ -15,6 +15,7 @@ pub mod episode;
 pub mod facts;
 pub mod gather;
 pub mod guard;
+pub mod in_vain;
 pub mod intake;
 pub mod news;
 pub mod payload;

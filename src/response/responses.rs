@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::access::{Access, Rights};
 use super::stores::{Change, Stores};
-use super::{gather, retention, validate};
+use super::{gather, in_vain, retention, validate};
 use crate::api::alert_response::{AlertResponseStatus, LastRun, Mode, RunCounts, StepAction};
 use crate::api::response_run::{Phase, Verdict};
 use crate::api::{AlertResponse, NotificationChannel, ResponseRun};
@@ -141,6 +141,9 @@ impl Shared {
             return Ok((Outcome::Stalled { reason: "NamespaceProtected", message }, vec![]));
         }
         let extras: Vec<_> = self.target_found(response).await?.into_iter().collect();
+        if let Some(message) = in_vain::suspended(response, runs.iter().copied()) {
+            return Ok((Outcome::Stalled { reason: "SuspendedItself", message }, extras));
+        }
         if let Some(name) = self.missing_channel(response).await? {
             let message = format!(
                 "spec.steps: NotificationChannel {name} does not exist in namespace {namespace}: create it, or take it out of the notify step"

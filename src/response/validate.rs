@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::payload::Alert;
-use crate::api::alert_response::{AlertResponseSpec, StepAction};
+use crate::api::alert_response::{AlertResponseSpec, Guardrails, StepAction};
+use crate::api::duration::PromDuration;
 use crate::api::response_run::RunTarget;
 use crate::k8s::meta::is_object_name;
 use crate::k8s::report::Reportable;
 use crate::matcher::{self, Matcher, MatcherError};
+use crate::schedule::{Schedule, ScheduleError};
+
+/// Longer ones are no window but the rule.
+const LONGEST_WINDOW: PromDuration = PromDuration::from_mins(31 * 24 * 60);
 
 /// Why an AlertResponse can do nothing until its author changes it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -30,6 +37,10 @@ pub enum Invalid {
     RollbackTo { index: usize, value: String },
     #[error("spec.steps[{index}].scale.to ({to}) is above max ({max})")]
     ScaleMax { index: usize, to: i32, max: i32 },
+    #[error("spec.guardrails.maintenanceWindows[{index}].{field}: {message}")]
+    MaintenanceWindow { index: usize, field: &'static str, message: String },
+    #[error("spec.guardrails.minReady is {value:?}: write a number of replicas or a share of them, for example 50%")]
+    MinReady { value: String },
     #[error("spec.target.name {name:?} is not the name of a workload: lower-case letters, digits, '-' and '.'")]
     TargetName { name: String },
     #[error(
@@ -45,6 +56,7 @@ impl Reportable for Invalid {
             Self::MatchesEverything => "MatchesEverything",
             Self::Settle { .. } => "InvalidVerify",
             Self::NoAction { .. } | Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
+            Self::MaintenanceWindow { .. } | Self::MinReady { .. } => "InvalidGuardrail",
             Self::TargetName { .. } => "InvalidTarget",
             Self::ServiceAccountName { .. } => "InvalidServiceAccountName",
         }
@@ -78,6 +90,7 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
         let (settle, within) = (spec.verify.settle.to_string(), spec.verify.within.to_string());
         return Err(Invalid::Settle { settle, within });
     }
+    guardrails(&spec.guardrails)?;
     for (index, step) in spec.steps.iter().enumerate() {
         match step.action() {
             None => return Err(Invalid::NoAction { index }),
@@ -95,6 +108,32 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
         }
     }
     Ok(selector)
+}
+
+fn guardrails(guardrails: &Guardrails) -> Result<(), Invalid> {
+    if let Some(value) = guardrails.min_ready.as_ref().filter(|_| guardrails.min_ready_of(1).is_none()) {
+        return Err(Invalid::MinReady { value: intstr(value) });
+    }
+    for (index, window) in guardrails.maintenance_windows.iter().enumerate() {
+        let wrong = |field, message: String| Err(Invalid::MaintenanceWindow { index, field, message });
+        match Schedule::new(&window.cron, window.time_zone.as_deref()) {
+            Ok(_) => {}
+            Err(error @ ScheduleError::Zone(_)) => return wrong("timeZone", error.to_string()),
+            Err(error @ ScheduleError::Cron { .. }) => return wrong("cron", error.to_string()),
+        }
+        if window.duration.is_zero() || window.duration > LONGEST_WINDOW {
+            let message = format!("{} is not a length: write up to {LONGEST_WINDOW}, for example 2h", window.duration);
+            return wrong("duration", message);
+        }
+    }
+    Ok(())
+}
+
+fn intstr(value: &IntOrString) -> String {
+    match value {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(text) => text.clone(),
+    }
 }
 
 fn selector(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
@@ -182,6 +221,22 @@ mod tests {
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {within: 30s, settle: 30s}}",
                 "verify.settle (30s)",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {minReady: half}}",
+                "spec.guardrails.minReady is \"half\"",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {maintenanceWindows: [{cron: '0 2 * *', duration: 2h}]}}",
+                "maintenanceWindows[0].cron: \"0 2 * *\" does not have five fields",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {maintenanceWindows: [{cron: 0 2 * * 6, duration: 2h, timeZone: Paris}]}}",
+                "maintenanceWindows[0].timeZone: \"Paris\"",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {maintenanceWindows: [{cron: 0 2 * * 6, duration: 32d}]}}",
+                "maintenanceWindows[0].duration: 32d",
             ),
         ] {
             let error = validate(&spec(yaml)).map(|_| ()).unwrap_err().to_string();

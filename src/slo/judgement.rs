@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effects::Problem;
 use super::policy;
-use super::schedule::Schedule;
 use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, ErrorBudgetPolicyStatus, LastReport, SloStanding};
 use crate::k8s::meta::Owner;
 use crate::k8s::status::Outcome;
 use crate::notify::deliver::Message;
+use crate::schedule::Schedule;
 
 /// Characters of a report in a message; all of it is in the ConfigMap.
 const LONGEST_MESSAGE: usize = 12_000;
@@ -20,7 +20,7 @@ const STALE: SignedDuration = SignedDuration::from_hours(24);
 pub fn validate(spec: &ErrorBudgetPolicySpec) -> Result<Option<Schedule>, Outcome> {
     let refusals = policy::check(spec);
     if refusals.is_empty() {
-        return Ok(spec.report.as_ref().and_then(|report| Schedule::of(report).ok()));
+        return Ok(spec.report.as_ref().and_then(|report| policy::schedule(report).ok()));
     }
     let message = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Err(Outcome::Stalled { reason: "InvalidSpec", message })

@@ -25,7 +25,6 @@ pub mod read;
 pub mod recorded;
 pub mod report;
 pub mod rules;
-pub mod schedule;
 pub mod selector;
 pub mod series;
 pub mod sloth;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::schedule::Schedule;
 use super::status::remaining_text;
 use super::validate::Refusal;
-use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, OnNoData, Passed, Priority, Threshold};
+use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, OnNoData, Passed, Priority, Report, Threshold};
+use crate::schedule::{Schedule, ScheduleError};
 
 /// Points of the budget by which it must rise above a threshold without a freeze before that ends.
 const HYSTERESIS: f64 = 2.0;
@@ -50,8 +50,19 @@ pub fn check(policy: &ErrorBudgetPolicySpec) -> Vec<Refusal> {
     if let Some((cause, share)) = policy.allocation.iter().find(|(_, share)| **share < 0.0) {
         refusals.push(Refusal::new(format!("allocation.{cause}"), format!("{share} is no share: 0 or more")));
     }
-    refusals.extend(policy.report.as_ref().and_then(|report| Schedule::of(report).err()));
+    refusals.extend(policy.report.as_ref().and_then(|report| schedule(report).err()));
     refusals
+}
+
+/// When reports are due.
+pub fn schedule(report: &Report) -> Result<Schedule, Refusal> {
+    Schedule::new(&report.schedule, report.time_zone.as_deref()).map_err(|error| {
+        let field = match error {
+            ScheduleError::Zone(_) => "report.timeZone",
+            ScheduleError::Cron { .. } => "report.schedule",
+        };
+        Refusal::new(field, error.to_string())
+    })
 }
 
 /// The thresholds that an SLO has passed, in the order of the policy. `remaining` is in percent of the budget; `None`

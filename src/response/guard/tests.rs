@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::AlertResponse;
 use crate::api::response_run::{Intent, ResponseRunStatus, RestartIntent, StepState, StepStatus};
-use crate::response::facts::{Known, Lookup};
+use crate::response::facts::{Known, Lookup, Workload};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
@@ -77,7 +77,7 @@ fn decided(run: &ResponseRun, facts: &Facts) -> (String, Answer) {
 #[test]
 fn with_nothing_against_it_a_run_passes_every_guard() {
     let (asked, answer) = evaluate(&run("a", 0, Phase::Pending), &facts(), at(0));
-    assert_eq!((asked.len(), answer), (10, Answer::Pass("10 of 10 guards passed".into())));
+    assert_eq!((asked.len(), answer), (13, Answer::Pass("13 of 13 guards passed".into())));
 }
 
 #[test]
@@ -107,6 +107,48 @@ fn what_speaks_against_it_is_named() {
     let mut orphan = run_;
     orphan.metadata.owner_references = None;
     assert_eq!(decided(&orphan, &facts()).0, "Response", "who made it by hand borrows no ServiceAccount");
+}
+
+#[test]
+fn in_a_maintenance_window_nothing_is_touched() {
+    // at(10_000) is Monday, 12 January 1970, 16:33:20 UTC.
+    let windowed = |cron: &str, zone: Option<&str>| {
+        let mut run = run("a", 0, Phase::Pending);
+        let window = json!({"cron": cron, "duration": "10m", "timeZone": zone});
+        run.spec.guardrails.maintenance_windows = vec![serde_json::from_value(window).unwrap()];
+        run
+    };
+    let (by, answer) = decided(&windowed("30 16 * * 1", None), &facts());
+    let words = "maintenance window 30 16 * * 1 (UTC) lasts until 1970-01-12T16:40:00Z";
+    assert_eq!((by.as_str(), answer), ("Maintenance", Answer::Skip(words.into())));
+    assert_eq!(still(&windowed("30 16 * * 1", None), &facts(), at(10_000)), Answer::Skip(words.into()));
+    // An hour later in Paris, and over.
+    assert_eq!(decided(&windowed("30 17 * * 1", Some("Europe/Paris")), &facts()).0, "Maintenance");
+    for cron in ["20 16 * * 1", "30 16 * * 2", "34 16 * * 1"] {
+        assert!(matches!(decided(&windowed(cron, None), &facts()).1, Answer::Pass(_)), "{cron}");
+    }
+    assert_eq!(decided(&windowed("no cron", None), &facts()).0, "Maintenance");
+}
+
+#[test]
+fn with_too_few_replicas_left_nothing_is_touched() {
+    let with = |limit: serde_json::Value, available: i32| {
+        let mut run = run("a", 0, Phase::Pending);
+        run.spec.guardrails.min_ready = Some(serde_json::from_value(limit).unwrap());
+        let deployment = json!({
+            "metadata": {"name": "web"}, "spec": {"replicas": 3, "selector": {}, "template": {}},
+            "status": {"availableReplicas": available},
+        });
+        let workload = Workload { deployment: serde_json::from_value(deployment).unwrap(), ..Workload::default() };
+        decided(&run, &Facts { workload: Lookup::Found(Box::new(workload)), ..facts() })
+    };
+    let (by, answer) = with(json!("50%"), 1);
+    let words = "1 of 3 replicas of Deployment/web are available, minReady 50% asks for 2";
+    assert_eq!((by.as_str(), answer), ("MinReady", Answer::Skip(words.into())));
+    for (limit, available) in [(json!("50%"), 2), (json!(2), 2), (json!("0%"), 0), (json!(0), 0)] {
+        assert!(matches!(with(limit.clone(), available).1, Answer::Pass(_)), "{limit} {available}");
+    }
+    assert_eq!(with(json!("half"), 3).0, "MinReady");
 }
 
 #[test]

@@ -1,39 +1,39 @@
-//! When reports are due: a cron expression in a time zone. Pure.
+//! Times that come again: a cron expression in a time zone. Pure.
 
 use cronexpr::{Crontab, MakeTimestamp};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::validate::Refusal;
-use crate::api::error_budget_policy::Report;
-
 /// A checked schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule(Crontab);
 
+/// What is wrong with one, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("{0:?} is not a time zone: write an IANA name, for example Europe/Paris or UTC")]
+    Zone(String),
+    #[error("{cron:?} {why}; write five fields, minute hour day month weekday: 0 9 * * 1 is every Monday at 9:00")]
+    Cron { cron: String, why: String },
+}
+
 impl Schedule {
-    /// Refused with the field, its value and the way out.
-    pub fn of(report: &Report) -> Result<Self, Refusal> {
-        let zone = report.time_zone.as_deref().unwrap_or("UTC");
+    /// `zone` is UTC when there is none.
+    pub fn new(cron: &str, zone: Option<&str>) -> Result<Self, ScheduleError> {
+        let zone = zone.unwrap_or("UTC");
         if TimeZone::get(zone).is_err() {
-            return Err(Refusal::new(
-                "report.timeZone",
-                format!("{zone:?} is not a time zone: write an IANA name, for example Europe/Paris or UTC"),
-            ));
+            return Err(ScheduleError::Zone(zone.to_owned()));
         }
-        let schedule = report.schedule.split_whitespace().collect::<Vec<_>>().join(" ");
-        let wrong = |why: &str| {
-            let way_out = "write five fields, minute hour day month weekday: 0 9 * * 1 is every Monday at 9:00";
-            Refusal::new("report.schedule", format!("{:?} {why}; {way_out}", report.schedule))
-        };
-        if schedule.split(' ').count() != 5 {
-            return Err(wrong("does not have five fields"));
+        let fields = cron.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wrong = |why: String| ScheduleError::Cron { cron: cron.to_owned(), why };
+        if fields.split(' ').count() != 5 {
+            return Err(wrong("does not have five fields".into()));
         }
-        let crontab = cronexpr::parse_crontab(&format!("{schedule} {zone}"))
-            .map_err(|error| wrong(&format!("is not a cron expression ({})", last_line(&error.to_string()))))?;
+        let crontab = cronexpr::parse_crontab(&format!("{fields} {zone}"))
+            .map_err(|error| wrong(format!("is not a cron expression ({})", last_line(&error.to_string()))))?;
         // The 30th of February.
         if crontab.find_next(MakeTimestamp(Timestamp::UNIX_EPOCH)).is_err() {
-            return Err(wrong("never comes"));
+            return Err(wrong("never comes".into()));
         }
         Ok(Self(crontab))
     }
@@ -57,6 +57,12 @@ impl Schedule {
             last
         })
     }
+
+    /// When what begins at these times and lasts so long ends; `None` while it is not under way.
+    pub fn ends(&self, lasts: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let began = self.last(now.checked_sub(lasts).ok()?, now)?;
+        began.checked_add(lasts).ok()
+    }
 }
 
 /// Hours: an hour, a day, a month, a leap year with a day to spare.
@@ -71,8 +77,8 @@ fn last_line(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn schedule(text: &str, zone: Option<&str>) -> Result<Schedule, Refusal> {
-        Schedule::of(&Report { schedule: text.into(), time_zone: zone.map(str::to_owned), notify: vec![] })
+    fn schedule(text: &str, zone: Option<&str>) -> Result<Schedule, ScheduleError> {
+        Schedule::new(text, zone)
     }
 
     fn at(text: &str) -> Timestamp {
@@ -103,18 +109,26 @@ mod tests {
     }
 
     #[test]
+    fn what_lasts_a_while_is_under_way_from_its_beginning_to_its_end() {
+        let nightly = schedule("0 2 * * 6", Some("Europe/Paris")).unwrap();
+        let ends = |now: &str| nightly.ends(SignedDuration::from_hours(2), at(now)).map(|end| end.to_string());
+        assert_eq!(ends("2026-11-21T00:59:59Z"), None);
+        assert_eq!(ends("2026-11-21T01:00:00Z").as_deref(), Some("2026-11-21T03:00:00Z"));
+        assert_eq!(ends("2026-11-21T02:59:59Z").as_deref(), Some("2026-11-21T03:00:00Z"));
+        assert_eq!(ends("2026-11-21T03:00:00Z"), None);
+    }
+
+    #[test]
     fn a_schedule_without_a_meaning_is_refused_with_the_way_out() {
-        for (text, zone, field, said) in [
-            ("0 9 1 *", None, "report.schedule", "five fields"),
-            ("61 9 1 * *", None, "report.schedule", "0 9 * * 1 is every Monday"),
-            ("0 9 30 2 *", None, "report.schedule", "never comes"),
-            ("0 9 1 * * UTC", None, "report.schedule", "five fields"),
-            ("0 9 1 * *", Some("Paris"), "report.timeZone", "\"Paris\" is not a time zone"),
+        for (text, zone, said) in [
+            ("0 9 1 *", None, "five fields"),
+            ("61 9 1 * *", None, "0 9 * * 1 is every Monday"),
+            ("0 9 30 2 *", None, "never comes"),
+            ("0 9 1 * * UTC", None, "five fields"),
+            ("0 9 1 * *", Some("Paris"), "\"Paris\" is not a time zone"),
         ] {
-            let refusal = schedule(text, zone).unwrap_err();
-            assert_eq!(refusal.field, field, "{text}");
-            assert!(refusal.message.contains(said), "{refusal}");
+            let refused = schedule(text, zone).unwrap_err().to_string();
+            assert!(refused.contains(said), "{refused}");
         }
-        println!("{}", schedule("61 9 1 * *", None).unwrap_err());
     }
 }

@@ -1,11 +1,14 @@
 //! AlertResponse: which alerts lead to which steps on which workload, within which limits, and how it is proved.
 
+mod guardrails;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::guardrails::{Guardrails, MaintenanceWindow};
 use super::Conditioned;
 use super::common::{Conditions, conditions_schema};
 use super::duration::PromDuration;
@@ -66,9 +69,18 @@ pub struct AlertResponseSpec {
     /// How the repair is proved.
     #[serde(default)]
     pub verify: Verify,
+    /// After so many runs in a row that acted and did not help the response suspends itself, until its spec is changed.
+    /// Default 3.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 20))]
+    pub suspend_after: i32,
     /// True: alerts are still recorded as runs, and every one of them is skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+fn three() -> i32 {
+    3
 }
 
 /// Whether a response acts or only records.
@@ -301,27 +313,6 @@ pub struct Notify {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub message: Option<String>,
-}
-
-/// Limits that keep a response from doing harm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Guardrails {
-    /// Time after a run during which the same alert starts no other, and during which no run that acted on the target
-    /// may be followed by another. Default 15m.
-    pub cooldown: PromDuration,
-    /// How many runs may act while one alert keeps firing. Default 2.
-    #[schemars(range(min = 1, max = 10))]
-    pub attempts: i32,
-    /// How many runs of this response may act within an hour, all its alerts together. Default 4.
-    #[schemars(range(min = 1, max = 60))]
-    pub max_runs_per_hour: i32,
-}
-
-impl Default for Guardrails {
-    fn default() -> Self {
-        Self { cooldown: PromDuration::from_mins(15), attempts: 2, max_runs_per_hour: 4 }
-    }
 }
 
 /// How the repair is proved: the alert resolved and the workload rolled out completely, at the same time, for `settle`.

@@ -1,19 +1,14 @@
 //! What keeps a response from doing harm.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::duration::PromDuration;
 
 /// Limits that keep a response from doing harm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[x_kube(
-    validation = Rule::new("!has(self.minReady) || (type(self.minReady) == int ? self.minReady >= 0 : self.minReady.matches('^([0-9]|[1-9][0-9]|100)%$'))")
-        .message("minReady is a number of replicas or a share of them, for example 50%")
-)]
 pub struct Guardrails {
     /// Time after a run during which the same alert starts no other, and during which no run that acted on the target
     /// may be followed by another. Default 15m.

@@ -43,7 +43,9 @@ use super::response_run::{Phase, Verdict};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.mode != 'Act' || (has(self.serviceAccountName) && size(self.serviceAccountName) > 0)")
-        .message("mode Act needs serviceAccountName: the steps run with the rights of that ServiceAccount")
+        .message("mode Act needs serviceAccountName: the steps run with the rights of that ServiceAccount"),
+    validation = Rule::new("!has(self.guardrails) || !has(self.guardrails.minReady) || (type(self.guardrails.minReady) == int ? self.guardrails.minReady >= 0 : self.guardrails.minReady.matches('^([0-9]|[1-9][0-9]|100)%$'))")
+        .message("guardrails.minReady is a number of replicas or a share of them, for example 50%")
 )]
 pub struct AlertResponseSpec {
     /// Observe (default): record in a ResponseRun what would be done, and touch nothing. Act: do it.

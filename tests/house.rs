@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "src/nearest.rs",
     "src/notify/receivers.rs",
     "src/response/action",
+    "src/response/condition.rs",
     "src/response/episode.rs",
     "src/response/facts.rs",
     "src/response/guard.rs",

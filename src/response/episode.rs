@@ -91,6 +91,7 @@ pub fn decide(
         mode: spec.mode,
         service_account_name: spec.service_account_name.clone(),
         steps: spec.steps.clone(),
+        only_if: spec.only_if.clone(),
         guardrails: spec.guardrails.clone(),
         verify: spec.verify.clone(),
         attempt,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 
+use super::condition::Told;
 use crate::api::alert_response::AlertResponse;
 use crate::api::response_run::{AlertState, ResponseRun};
 
@@ -22,6 +23,8 @@ pub struct Facts {
     pub others: Vec<ResponseRun>,
     /// The target.
     pub workload: Lookup,
+    /// What Prometheus says of the run's `onlyIf`, and, once the steps are through, of its `verify`.
+    pub condition: Option<Told>,
 }
 
 /// What is known of the alert.

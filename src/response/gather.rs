@@ -12,8 +12,10 @@ use kube::core::Selector;
 use kube::{Api, ResourceExt};
 
 use super::alertmanagers::{Alertmanagers, stack_of};
+use super::condition::Told;
 use super::facts::{Asked, Facts, Known, Lookup, Workload};
 use super::guard::PAUSE;
+use super::prometheuses;
 use crate::api::alert_response::{AlertResponse, StepAction};
 use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, Phase, ResponseRun};
 use crate::context::Context;
@@ -30,13 +32,14 @@ pub async fn facts(
     now: Timestamp,
 ) -> Result<Facts, kube::Error> {
     let proving = run.phase() == Phase::Verifying;
-    let (alert, workload) = tokio::try_join!(alert(alertmanagers, run, now), workload(context, run))?;
+    let (alert, workload, condition) =
+        tokio::try_join!(alert(alertmanagers, run, now), workload(context, run), condition(context, run))?;
     if proving {
-        return Ok(Facts { alert, workload, ..Facts::default() });
+        return Ok(Facts { alert, workload, condition, ..Facts::default() });
     }
     let (response, paused_by) = tokio::try_join!(response(context, run), paused_by(context, run))?;
     let protected = is_protected(context, &run.namespace().unwrap_or_default());
-    Ok(Facts { response, paused_by, protected, alert, others: vec![], workload })
+    Ok(Facts { response, paused_by, protected, alert, others: vec![], workload, condition })
 }
 
 /// Namespaces whose workloads are never touched: the operator's own, and those of its settings.
@@ -78,6 +81,19 @@ async fn alert(alertmanagers: &Alertmanagers, run: &ResponseRun, now: Timestamp)
             Ok(Known { asked, ..known })
         }
         _ => Ok(known),
+    }
+}
+
+/// What Prometheus says of the condition that counts in this phase.
+async fn condition(context: &Context, run: &ResponseRun) -> Result<Option<Told>, kube::Error> {
+    let expr = match run.phase() {
+        Phase::Pending => run.spec.only_if.promql.as_deref(),
+        Phase::Verifying => run.spec.verify.promql.as_deref(),
+        _ => None,
+    };
+    match expr {
+        Some(expr) => prometheuses::ask(context, &run.spec.alert.source, expr).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
+use super::condition::Told;
 use super::facts::{Asked, Facts};
 use super::{in_vain, validate};
 use crate::api::alert_response::Mode;
@@ -26,7 +27,7 @@ pub enum Answer {
 
 type Guard = fn(&ResponseRun, &Facts, Timestamp) -> Answer;
 
-const ORDER: [(&str, Guard); 13] = [
+const ORDER: [(&str, Guard); 14] = [
     // First: a run that nobody's AlertResponse stands behind must not borrow its ServiceAccount.
     ("Response", response),
     // The big switches before anything that may take time: who pulls one wants an effect at once.
@@ -42,6 +43,8 @@ const ORDER: [(&str, Guard); 13] = [
     ("MinReady", min_ready),
     // Asked before the turn: a run whose alert is over need not wait for another run.
     ("AlertFiring", alert_firing),
+    // What the author wants to hold besides.
+    ("OnlyIf", only_if),
     // Before the limits, since the run that is waited for counts in them.
     (TURN, turn),
     // What another run did to this target lately.
@@ -206,6 +209,18 @@ fn alert_firing(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
         (AlertState::Firing | AlertState::Unknown, Asked::NoAnswer) => {
             Answer::Pass(format!("alert {name} was firing when it was delivered"))
         }
+    }
+}
+
+fn only_if(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
+    if run.spec.only_if.is_empty() {
+        return Answer::Pass(String::new());
+    }
+    match &facts.condition {
+        Some(Told::Holds(words)) => Answer::Pass(words.clone()),
+        Some(Told::Not(words) | Told::NoData(words)) => Answer::Skip(format!("onlyIf: {words}")),
+        Some(Told::NoAnswer(why)) => Answer::Wait(format!("onlyIf cannot be told: {why}")),
+        None => Answer::Wait("onlyIf was not asked".into()),
     }
 }
 

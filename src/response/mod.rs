@@ -1,4 +1,4 @@
-//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `payload`, `validate`, `episode`, `guard`, `in_vain`, `run`,
+//! Alert -> ResponseRun -> guards -> steps -> proof. Pure: `payload`, `validate`, `condition`, `episode`, `guard`, `in_vain`, `run`,
 //! `verify`, `retention`, `news` and what `action` decides. With a client: all else.
 //!
 //! Every replica: `stores` (caches), `receive` and `intake` (alerts become runs). The leader: `controller` (runs are
@@ -9,6 +9,7 @@ pub mod act;
 pub mod action;
 pub mod actor;
 pub mod alertmanagers;
+pub mod condition;
 pub mod controller;
 pub mod credentials;
 pub mod episode;
@@ -20,6 +21,7 @@ pub mod intake;
 pub mod news;
 pub mod payload;
 pub mod poller;
+pub mod prometheuses;
 pub mod receive;
 pub mod responses;
 pub mod retention;

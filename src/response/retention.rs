@@ -35,7 +35,7 @@ pub fn superfluous<'a>(runs: &[&'a ResponseRun], now: Timestamp) -> Vec<&'a Resp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::alert_response::Guardrails;
+    use crate::api::alert_response::{Guardrails, OnlyIf};
     use crate::api::response_run::{
         ALERT_STATE, Phase, ResponseRef, ResponseRunSpec, ResponseRunStatus, RunAlert, RunTarget,
     };
@@ -53,6 +53,7 @@ mod tests {
             mode: Default::default(),
             service_account_name: None,
             steps: vec![],
+            only_if: OnlyIf::default(),
             guardrails: Guardrails::default(),
             verify: Default::default(),
             attempt: 1,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::condition;
 use super::payload::Alert;
 use crate::api::alert_response::{AlertResponseSpec, Guardrails, StepAction};
 use crate::api::duration::PromDuration;
@@ -11,6 +12,7 @@ use crate::api::response_run::RunTarget;
 use crate::k8s::meta::is_object_name;
 use crate::k8s::report::Reportable;
 use crate::matcher::{self, Matcher, MatcherError};
+use crate::rule::promql::ExprError;
 use crate::schedule::{Schedule, ScheduleError};
 
 /// Longer ones are no window but the rule.
@@ -39,6 +41,8 @@ pub enum Invalid {
     ScaleMax { index: usize, to: i32, max: i32 },
     #[error("spec.guardrails.maintenanceWindows[{index}].{field}: {message}")]
     MaintenanceWindow { index: usize, field: &'static str, message: String },
+    #[error("spec.{field} {expr:?} does not parse{}: {}", .why.column.map(|at| format!(", column {at}")).unwrap_or_default(), .why.message)]
+    Promql { field: &'static str, expr: String, why: ExprError },
     #[error("spec.guardrails.minReady is {value:?}: write a number of replicas or a share of them, for example 50%")]
     MinReady { value: String },
     #[error("spec.target.name {name:?} is not the name of a workload: lower-case letters, digits, '-' and '.'")]
@@ -56,6 +60,7 @@ impl Reportable for Invalid {
             Self::MatchesEverything => "MatchesEverything",
             Self::Settle { .. } => "InvalidVerify",
             Self::NoAction { .. } | Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
+            Self::Promql { .. } => "InvalidExpression",
             Self::MaintenanceWindow { .. } | Self::MinReady { .. } => "InvalidGuardrail",
             Self::TargetName { .. } => "InvalidTarget",
             Self::ServiceAccountName { .. } => "InvalidServiceAccountName",
@@ -91,6 +96,11 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
         return Err(Invalid::Settle { settle, within });
     }
     guardrails(&spec.guardrails)?;
+    for (field, expr) in [("onlyIf.promql", &spec.only_if.promql), ("verify.promql", &spec.verify.promql)] {
+        if let Some(Err(error)) = expr.as_deref().map(condition::question) {
+            return Err(Invalid::Promql { field, expr: expr.clone().unwrap_or_default(), why: error });
+        }
+    }
     for (index, step) in spec.steps.iter().enumerate() {
         match step.action() {
             None => return Err(Invalid::NoAction { index }),
@@ -221,6 +231,10 @@ mod tests {
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {within: 30s, settle: 30s}}",
                 "verify.settle (30s)",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {promql: 'up =='}}",
+                "spec.verify.promql \"up ==\" does not parse",
             ),
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {minReady: half}}",

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::condition::Told;
 use super::facts::{Asked, Facts, Known, Lookup};
 use super::guard::short;
 use crate::api::alert_response::Verify;
@@ -52,21 +53,24 @@ pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now:
     let deadline = verification.deadline.as_ref().map_or(now, |t| t.0);
     let alert = alert(&facts.alert, started);
     let workload = workload(&facts.workload, &run.spec.target.reference());
-    let holds = matches!((&alert, &workload), (Holds::Yes(_), Holds::Yes(_)));
+    let promql = run.spec.verify.promql.as_ref().map(|_| condition(facts.condition.as_ref()));
+    let all: Vec<&Holds> = [&alert, &workload].into_iter().chain(&promql).collect();
+    let holds = all.iter().all(|holds| matches!(holds, Holds::Yes(_)));
     let holds_since = holds.then(|| verification.holds_since.clone().unwrap_or(Time(at_second(now))));
     let settle = SignedDuration::try_from(run.spec.verify.settle.0).unwrap_or(SignedDuration::MAX);
     let verdict = match &holds_since {
         Some(since) if now.duration_since(since.0) >= settle => {
-            Some((Verdict::Pass, format!("{}, {}", alert.words(), workload.words())))
+            Some((Verdict::Pass, all.iter().map(|holds| holds.words()).collect::<Vec<_>>().join(", ")))
         }
         Some(_) => None,
         None if now < deadline => None,
-        None => Some(at_deadline(&alert, &workload, deadline.duration_since(started))),
+        None => Some(at_deadline(&all, deadline.duration_since(started))),
     };
     let finished_at = verdict.as_ref().map(|_| Time(at_second(now)));
     let verification = Verification {
         alert: alert.words().to_owned(),
         workload: workload.words().to_owned(),
+        promql: promql.as_ref().map(|holds| holds.words().to_owned()).unwrap_or_default(),
         holds_since,
         finished_at,
         ..verification.clone()
@@ -74,15 +78,29 @@ pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now:
     Judgement { verification, verdict }
 }
 
-fn at_deadline(alert: &Holds, workload: &Holds, within: SignedDuration) -> (Verdict, String) {
+fn at_deadline(all: &[&Holds], within: SignedDuration) -> (Verdict, String) {
     let within = short(within);
-    match (alert, workload) {
-        (Holds::No(why), _) | (_, Holds::No(why)) => (Verdict::Fail, format!("{why}, {within} after the repair")),
-        (Holds::Unknown(why), _) | (_, Holds::Unknown(why)) => {
-            (Verdict::Inconclusive, format!("{why}, {within} after the repair"))
-        }
+    let no = all.iter().find_map(|holds| match holds {
+        Holds::No(why) => Some((Verdict::Fail, why)),
+        _ => None,
+    });
+    let unknown = all.iter().find_map(|holds| match holds {
+        Holds::Unknown(why) => Some((Verdict::Inconclusive, why)),
+        _ => None,
+    });
+    match no.or(unknown) {
+        Some((verdict, why)) => (verdict, format!("{why}, {within} after the repair")),
         // Not reached: what holds settles or passes.
-        (Holds::Yes(_), Holds::Yes(_)) => (Verdict::Inconclusive, "it did not hold long enough".to_owned()),
+        None => (Verdict::Inconclusive, "it did not hold long enough".to_owned()),
+    }
+}
+
+fn condition(told: Option<&Told>) -> Holds {
+    match told {
+        Some(Told::Holds(words)) => Holds::Yes(words.clone()),
+        Some(Told::Not(words)) => Holds::No(words.clone()),
+        Some(Told::NoData(words) | Told::NoAnswer(words)) => Holds::Unknown(words.clone()),
+        None => Holds::Unknown("verify.promql was not asked".into()),
     }
 }
 
@@ -177,6 +195,25 @@ mod tests {
             (Facts { workload: Lookup::Failed("away".into()), ..facts(Resolved, Asked::NoAnswer, 1) }, Inconclusive),
         ] {
             assert_eq!(at_the_end(&facts), Some(verdict), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn an_expression_must_hold_as_well_and_without_data_nobody_can_tell() {
+        let mut run = run();
+        run.spec.verify.promql = Some("errors < 0.01".into());
+        for (told, verdict) in [
+            (Some(Told::Holds("errors < 0.01 (is 0)".into())), Verdict::Pass),
+            (Some(Told::Not("not errors < 0.01 (is 0.3)".into())), Verdict::Fail),
+            (Some(Told::NoData("no data for errors".into())), Verdict::Inconclusive),
+            (Some(Told::NoAnswer("away".into())), Verdict::Inconclusive),
+            (None, Verdict::Inconclusive),
+        ] {
+            let facts = Facts { condition: told, ..facts(AlertState::Resolved, Asked::NoAnswer, 1) };
+            let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
+            let (reached, why) = judge(&run, &first.verification, &facts, at(600)).verdict.unwrap();
+            assert_eq!(reached, verdict, "{why}");
+            assert_eq!(first.verification.promql.is_empty(), false);
         }
     }
 

@@ -52,7 +52,8 @@ impl Guardrails {
         match self.min_ready.as_ref()? {
             IntOrString::Int(number) => Some(*number).filter(|number| *number >= 0),
             IntOrString::String(text) => {
-                let percent: i64 = text.strip_suffix('%')?.parse().ok().filter(|percent| (0..=100).contains(percent))?;
+                let percent: i64 =
+                    text.strip_suffix('%')?.parse().ok().filter(|percent| (0..=100).contains(percent))?;
                 i32::try_from((i64::from(wanted) * percent + 99) / 100).ok()
             }
         }
@@ -68,5 +69,23 @@ impl Default for Guardrails {
             min_ready: None,
             maintenance_windows: vec![],
         }
+    }
+}
+
+/// What must hold besides the alert before a run acts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OnlyIf {
+    /// Asked of the Prometheus of the alert's stack, for example `sum(rate(http_requests_total{job="checkout"}[5m])) > 1`. A
+    /// comparison with a number holds when every series on its left passes it; any other expression when it has
+    /// series and none of them is 0. Without data nothing is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: Option<String>,
+}
+
+impl OnlyIf {
+    pub fn is_empty(&self) -> bool {
+        self.promql.is_none()
     }
 }

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::guardrails::{Guardrails, MaintenanceWindow};
+pub use self::guardrails::{Guardrails, MaintenanceWindow, OnlyIf};
 use super::Conditioned;
 use super::common::{Conditions, conditions_schema};
 use super::duration::PromDuration;
@@ -65,6 +65,9 @@ pub struct AlertResponseSpec {
     /// are skipped; notify steps still run. Verification begins when all steps are through.
     #[schemars(length(min = 1, max = 16))]
     pub steps: Vec<Step>,
+    /// What must hold besides the alert before a run acts.
+    #[serde(default, skip_serializing_if = "OnlyIf::is_empty")]
+    pub only_if: OnlyIf,
     /// Limits that keep a response from doing harm.
     #[serde(default)]
     pub guardrails: Guardrails,
@@ -325,11 +328,17 @@ pub struct Verify {
     pub within: PromDuration,
     /// How long it must hold before it counts as proved; shorter than `within`. Default 30s.
     pub settle: PromDuration,
+    /// What must hold besides, asked of the Prometheus of the alert's stack, for example
+    /// `checkout:http_errors:ratio_rate5m < 0.01`. A comparison with a number holds when every series on its left
+    /// passes it; any other expression when it has series and none of them is 0. No data is not a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: Option<String>,
 }
 
 impl Default for Verify {
     fn default() -> Self {
-        Self { within: PromDuration::from_mins(10), settle: PromDuration::from_secs(30) }
+        Self { within: PromDuration::from_mins(10), settle: PromDuration::from_secs(30), promql: None }
     }
 }
 

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Conditioned;
-use super::alert_response::{Guardrails, Mode, Step, TargetKind, Verify};
+use super::alert_response::{Guardrails, Mode, OnlyIf, Step, TargetKind, Verify};
 
 /// Label: UID of the AlertResponse that the run belongs to.
 pub const RESPONSE_UID: &str = "evenkeel.dev/response-uid";
@@ -62,6 +62,9 @@ pub struct ResponseRunSpec {
     /// Steps of the AlertResponse when the alert arrived.
     #[schemars(length(max = 16))]
     pub steps: Vec<Step>,
+    /// Conditions of the AlertResponse when the alert arrived.
+    #[serde(default, skip_serializing_if = "OnlyIf::is_empty")]
+    pub only_if: OnlyIf,
     /// Guardrails of the AlertResponse when the alert arrived.
     #[serde(default)]
     pub guardrails: Guardrails,

@@ -165,6 +165,9 @@ pub struct Verification {
     /// What is known of the workload.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workload: String,
+    /// What Prometheus says of `verify.promql`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub promql: String,
     /// When the verdict was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,

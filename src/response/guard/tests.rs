@@ -77,7 +77,7 @@ fn decided(run: &ResponseRun, facts: &Facts) -> (String, Answer) {
 #[test]
 fn with_nothing_against_it_a_run_passes_every_guard() {
     let (asked, answer) = evaluate(&run("a", 0, Phase::Pending), &facts(), at(0));
-    assert_eq!((asked.len(), answer), (13, Answer::Pass("13 of 13 guards passed".into())));
+    assert_eq!((asked.len(), answer), (14, Answer::Pass("14 of 14 guards passed".into())));
 }
 
 #[test]
@@ -149,6 +149,22 @@ fn with_too_few_replicas_left_nothing_is_touched() {
         assert!(matches!(with(limit.clone(), available).1, Answer::Pass(_)), "{limit} {available}");
     }
     assert_eq!(with(json!("half"), 3).0, "MinReady");
+}
+
+#[test]
+fn what_must_hold_besides_is_asked_and_no_data_is_a_no() {
+    let mut run = run("a", 0, Phase::Pending);
+    run.spec.only_if.promql = Some("traffic > 1".into());
+    let told = |told: Option<Told>| decided(&run, &Facts { condition: told, ..facts() });
+    assert!(matches!(told(Some(Told::Holds("traffic > 1 (is 7)".into()))).1, Answer::Pass(_)));
+    for no in [Told::Not("not traffic > 1 (is 0.2)".into()), Told::NoData("no data for traffic".into())] {
+        let (by, answer) = told(Some(no));
+        assert!(by == "OnlyIf" && matches!(answer, Answer::Skip(_)), "{answer:?}");
+    }
+    for unknown in [Some(Told::NoAnswer("away".into())), None] {
+        let (by, answer) = told(unknown);
+        assert!(by == "OnlyIf" && matches!(answer, Answer::Wait(_)), "{answer:?}");
+    }
 }
 
 #[test]

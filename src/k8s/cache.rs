@@ -3,7 +3,7 @@
 use std::hash::Hash;
 
 use futures::future::{BoxFuture, Shared, join_all};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Lookup, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -30,18 +30,29 @@ pub fn all_filled(each: Vec<Filled>) -> Filled {
     join_all(each).map(|filled| filled.into_iter().all(|filled| filled)).boxed().shared()
 }
 
+/// What a watch hears; it is opened again, ever more rarely, when it breaks.
+pub fn heard<K, S>(watch: S) -> impl Stream<Item = watcher::Event<K>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Send,
+    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+{
+    watch.backoff(Retry::default()).filter_map(|heard| {
+        let heard = heard
+            .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"))
+            .ok();
+        futures::future::ready(heard)
+    })
+}
+
 /// Keeps a cache filled, and tells what comes.
 pub async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher(api, config).backoff(Retry::default()).modify(|object| object.managed_fields_mut().clear());
-    let mut events = std::pin::pin!(reflector(writer, events));
+    let events = watcher(api, config).modify(|object| object.managed_fields_mut().clear());
+    let mut events = std::pin::pin!(heard(reflector(writer, events)));
     while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => tell(event),
-            Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"),
-        }
+        tell(event);
     }
 }
 

@@ -7,14 +7,14 @@ use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 
 use super::shards;
 use crate::api::{AlertRule, MonitoringStack};
 use crate::k8s::Guarded;
+use crate::k8s::cache;
 use crate::k8s::meta::{MANAGED_BY, SET};
-use crate::k8s::retry::Retry;
 use crate::stack::names::PROMETHEUS;
 
 /// Large pages of AlertRules would stand in memory all at once.
@@ -48,18 +48,14 @@ pub fn rules(client: &Client) -> BoxStream<'static, Event> {
     heard(watcher(Api::<Guarded<AlertRule>>::all(client.clone()), config), Event::Rule)
 }
 
-fn heard<K, S>(watch: S, event: fn(watcher::Event<K>) -> Event) -> BoxStream<'static, Event>
+fn heard<K>(
+    watch: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    event: fn(watcher::Event<K>) -> Event,
+) -> BoxStream<'static, Event>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
-    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
 {
-    let logged = watch.backoff(Retry::default()).filter_map(move |heard| {
-        let heard = heard
-            .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "watch failed, will try again"))
-            .ok();
-        futures::future::ready(heard.map(event))
-    });
-    logged.boxed()
+    cache::heard(watch).map(event).boxed()
 }
 
 /// Finds what was deleted while nobody watched: what a new listing does not show.

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinSet;
 
@@ -27,7 +27,7 @@ use crate::api::slo::{SloProblem, SloStatus};
 use crate::api::{MonitoringStack, SLO};
 use crate::context::Context;
 use crate::k8s::Guarded;
-use crate::k8s::retry::Retry;
+use crate::k8s::cache;
 use crate::rule::feed::{Feed, Load, Name, Slo, SloGroup, Views};
 use crate::rule::link::KeeperEnds;
 use crate::rule::watch::{Change, Listing};
@@ -161,10 +161,7 @@ pub async fn run(
 
 fn watch(client: &Client) -> impl Stream<Item = watcher::Event<Guarded<SLO>>> + Send + use<> {
     let config = watcher::Config::default().page_size(PAGE);
-    watcher(Api::<Guarded<SLO>>::all(client.clone()), config).backoff(Retry::default()).filter_map(|heard| {
-        let heard = heard.inspect_err(|error| tracing::warn!(%error, kind = "SLO", "watch failed, will try again"));
-        futures::future::ready(heard.ok())
-    })
+    cache::heard(watcher(Api::<Guarded<SLO>>::all(client.clone()), config))
 }
 
 fn wants_sloth(views: &Views) -> bool {

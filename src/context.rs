@@ -6,6 +6,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::watch;
 
+use crate::api::duration::PromDuration;
 use crate::k8s::apply::Writer;
 use crate::metrics::Metrics;
 
@@ -29,6 +30,24 @@ pub struct Settings {
     pub protected_namespaces: Vec<String>,
     /// Namespaces that the chart's admission policy leaves out, its own aside; `*` where there is no policy.
     pub freeze_exempt_namespaces: Vec<String>,
+    /// When so much is being repaired that it is no time to repair more.
+    pub storm: StormLimits,
+}
+
+/// Limits on what all AlertResponses together may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StormLimits {
+    /// Runs of the whole cluster that may begin to act within `within`.
+    pub runs: usize,
+    pub within: PromDuration,
+    /// Percent of a namespace's workloads on which runs may begin to act within `within`.
+    pub namespace_share: u8,
+}
+
+impl Default for StormLimits {
+    fn default() -> Self {
+        Self { runs: 20, within: PromDuration::from_mins(10), namespace_share: 50 }
+    }
 }
 
 /// Cheap to clone through its `Arc`.

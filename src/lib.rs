@@ -1,6 +1,8 @@
 //! Evenkeel: a Kubernetes operator that runs the monitoring stack, turns alert rules into live Prometheus rules,
 //! and repairs workloads when an alert fires. `ARCHITECTURE.md` is the map; the modules stand in reading order.
 
+/// The client of Alertmanager.
+pub mod alertmanager;
 /// The custom resources: types, validation rules in CEL, nothing else.
 pub mod api;
 /// Sub-commands that need no cluster, and those that talk to one.
@@ -23,7 +25,7 @@ mod nearest;
 pub mod notify;
 /// All wiring: controllers, watches, servers, lease, shutdown.
 pub mod operator;
-/// The query client for Prometheus and Alertmanager.
+/// The query client for Prometheus.
 pub mod prometheus;
 /// Alert -> ResponseRun -> repair -> proof.
 pub mod response;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use evenkeel::api::duration::PromDuration;
 use evenkeel::telemetry::LogFormat;
 use evenkeel::{cli, operator, telemetry};
 
@@ -54,6 +55,24 @@ enum Command {
         /// Name of the ErrorBudgetPolicy.
         policy: String,
     },
+    /// Fire an alert that never was at an AlertResponse of a cluster (KUBECONFIG) and tell what would be done. Nothing is
+    /// touched and nobody is told.
+    Drill {
+        /// Name of the AlertResponse.
+        response: String,
+        /// Its namespace. Default: that of the kubeconfig.
+        #[arg(short = 'n', long)]
+        namespace: Option<String>,
+        /// A label of the alert, for example region=eu-1; those that the AlertResponse asks for by equality are added.
+        #[arg(short = 'l', long = "label", value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+        /// Stack through whose Alertmanager the alert goes, as NAMESPACE/NAME. Default: the only one there is.
+        #[arg(long)]
+        stack: Option<String>,
+        /// How long to wait for the end of the run.
+        #[arg(long, default_value = "60s")]
+        wait: PromDuration,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,5 +91,8 @@ fn main() -> ExitCode {
         Command::Check { files } => cli::check(&files),
         Command::Render { files } => cli::render(&files),
         Command::Report { namespace, policy } => cli::report(namespace, &policy),
+        Command::Drill { response: name, namespace, labels, stack, wait } => {
+            cli::drill(&cli::drill::Drill { namespace, name, labels, stack, wait })
+        }
     }
 }

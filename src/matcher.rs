@@ -34,6 +34,19 @@ impl Matcher {
         self.accepts(labels.get(&self.name).map(String::as_str).unwrap_or_default())
     }
 
+    /// The label it is about.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Label and value that it asks for; `None` when others would do as well.
+    pub fn wanted(&self) -> Option<(&str, &str)> {
+        match &self.value {
+            Value::Equal(value) if !self.negated => Some((&self.name, value)),
+            Value::Equal(_) | Value::Regex(_) => None,
+        }
+    }
+
     /// Whether an alert without the label matches.
     pub fn accepts_empty(&self) -> bool {
         self.accepts("")

@@ -9,7 +9,8 @@ use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::context::{Context, Settings, stopped};
+use crate::api::duration::PromDuration;
+use crate::context::{Context, Settings, StormLimits, stopped};
 use crate::k8s::served::all_kinds;
 use crate::leader::{Elector, LeaderError, Timing};
 use crate::metrics::Metrics;
@@ -54,6 +55,15 @@ pub struct Options {
     /// where the chart installed none.
     #[arg(long, env = "EVENKEEL_FREEZE_EXEMPT_NAMESPACES", value_delimiter = ',', default_value = "kube-system")]
     freeze_exempt_namespaces: Vec<String>,
+    /// Runs that may begin to act within the time of the storm brake, in the whole cluster.
+    #[arg(long, env = "EVENKEEL_STORM_RUNS", default_value = "20")]
+    storm_runs: u16,
+    /// Time of the storm brake.
+    #[arg(long, env = "EVENKEEL_STORM_WITHIN", default_value = "10m")]
+    storm_within: PromDuration,
+    /// Percent of the workloads of a namespace with four or more on which runs may begin to act within that time.
+    #[arg(long, env = "EVENKEEL_STORM_NAMESPACE_SHARE", default_value = "50%", value_parser = percent)]
+    storm_namespace_share: u8,
     /// Name of the operator's ServiceAccount.
     #[arg(long, env = "EVENKEEL_SERVICE_ACCOUNT", default_value = "evenkeel")]
     service_account: String,
@@ -63,6 +73,11 @@ pub struct Options {
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "EVENKEEL_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     health_address: SocketAddr,
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok()).filter(|percent| *percent <= 100);
+    number.ok_or_else(|| format!("{text:?} is no share: write 0% to 100%"))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +198,11 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
         webhook_secret: options.webhook_secret.clone(),
         protected_namespaces: options.protected_namespaces.clone(),
         freeze_exempt_namespaces: options.freeze_exempt_namespaces.clone(),
+        storm: StormLimits {
+            runs: options.storm_runs.into(),
+            within: options.storm_within,
+            namespace_share: options.storm_namespace_share,
+        },
     };
     Ok(Context::new(client, settings, Metrics::new(), http))
 }
@@ -206,6 +226,7 @@ async fn controllers(
     let (caches, watching_budgets) = Caches::watch(&context, adjustments.clone());
     tasks.spawn(until(stop(), watching_budgets));
     tasks.spawn(slo::adjustments::controller(context.clone(), caches.clone(), stopping.clone()));
+    let nearby = response::around::Nearby { caches: caches.clone(), standings: standings.reader() };
     let (reader, told) = (standings.reader(), stopping.clone());
     tasks.spawn(slo::policies::controller(context.clone(), caches, stores.clone(), reader, told));
     let shared = keeper::Shared { adjustments, standings, memory: memory.clone(), changed: counted.clone() };
@@ -215,7 +236,7 @@ async fn controllers(
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));
     tasks.spawn(slo::freeze::controller(context.clone(), stop()));
-    tasks.spawn(response::lead(context, stores, intake, stopping.clone()));
+    tasks.spawn(response::lead(context, stores, intake, nearby, stopping.clone()));
     let all = async {
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = &ended {

@@ -1,5 +1,5 @@
-//! Clients of the HTTP APIs of Prometheus (v1) and Alertmanager (v2), one for each replica: the operator asks every
-//! pod by itself, since what one replica has loaded says nothing of the other.
+//! Client of the HTTP API of Prometheus (v1), one for each replica: the operator asks every pod by itself, since what
+//! one replica has loaded says nothing of the other.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,6 @@ use serde::de::DeserializeOwned;
 
 /// The port of Prometheus in its pods.
 pub const PROMETHEUS_PORT: u16 = 9090;
-/// The port of Alertmanager in its pods.
-pub const ALERTMANAGER_PORT: u16 = 9093;
 
 /// No answer is read beyond this: 10,000 alerting rules of one Prometheus take about 20 MB.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -31,32 +29,36 @@ pub enum HttpError {
 
 /// One replica's API. URLs hold no credentials, so an error may show them.
 #[derive(Clone, Debug)]
-struct Endpoint {
-    http: reqwest::Client,
-    base: String,
+pub(crate) struct Endpoint {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
 }
 
 impl Endpoint {
-    fn new(http: reqwest::Client, base: &str) -> Self {
+    pub(crate) fn new(http: reqwest::Client, base: &str) -> Self {
         Self { http, base: base.trim_end_matches('/').to_owned() }
     }
 
-    fn of_pod(http: &reqwest::Client, ip: &str, port: u16) -> Self {
+    pub(crate) fn of_pod(http: &reqwest::Client, ip: &str, port: u16) -> Self {
         let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
         Self::new(http.clone(), &format!("http://{host}:{port}"))
     }
 
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, HttpError> {
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, HttpError> {
         self.send(self.http.get(format!("{}{path}", self.base)).query(query), path).await
     }
 
-    async fn get_json<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, HttpError> {
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, HttpError> {
         let body = self.get(path, query).await?;
         serde_json::from_slice(&body)
             .map_err(|error| HttpError::Decode { url: format!("{}{path}", self.base), why: error.to_string() })
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Vec<u8>, HttpError> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Vec<u8>, HttpError> {
         let url = || format!("{}{path}", self.base);
         let unreachable = |error: reqwest::Error| HttpError::Unreachable {
             url: url(),
@@ -106,6 +108,9 @@ pub enum RuleKind {
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     pub name: String,
+    /// Its expression.
+    #[serde(default)]
+    pub query: String,
     #[serde(rename = "type")]
     pub kind: RuleKind,
     /// `ok`, `err`, or `unknown` before the first evaluation.
@@ -143,6 +148,14 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// One element of a range vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub labels: Labels,
+    /// Unix time in seconds, and value.
+    pub points: Vec<(f64, f64)>,
+}
+
 /// Targets of one Prometheus, as of their last scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TargetCounts {
@@ -168,13 +181,23 @@ enum QueryResult {
     Vector(Vec<Element>),
     Scalar((f64, String)),
 }
+/// A range query answers nothing else.
+#[derive(Deserialize)]
+struct Matrix {
+    result: Vec<Row>,
+}
+#[derive(Deserialize)]
+struct Row {
+    metric: Labels,
+    values: Vec<(f64, String)>,
+}
 #[derive(Deserialize)]
 struct LoadedConfig {
     yaml: String,
 }
 #[derive(Deserialize)]
-struct BuildInfo {
-    version: String,
+pub(crate) struct BuildInfo {
+    pub(crate) version: String,
 }
 #[derive(Deserialize)]
 struct Element {
@@ -198,6 +221,14 @@ impl Prometheus {
         let query: Vec<_> = files.chain(groups.iter().map(|name| ("rule_group[]", name.as_str()))).collect();
         let answer: Answer<Groups> = self.0.get_json("/api/v1/rules", &query).await?;
         Ok(answer.data.groups)
+    }
+
+    /// The loaded rules with these names, without their alerts.
+    pub async fn rules_named(&self, names: &[String]) -> Result<Vec<Rule>, HttpError> {
+        let names = names.iter().map(|name| ("rule_name[]", name.as_str()));
+        let query: Vec<_> = names.chain([("exclude_alerts", "true")]).collect();
+        let answer: Answer<Groups> = self.0.get_json("/api/v1/rules", &query).await?;
+        Ok(answer.data.groups.into_iter().flat_map(|group| group.rules).collect())
     }
 
     /// Every alert that is pending or firing.
@@ -224,6 +255,25 @@ impl Prometheus {
                 .map(|element| Ok(Sample { labels: element.metric, value: number(&element.value.1)? }))
                 .collect(),
         }
+    }
+
+    /// What an expression was from `start` to `end`, every `step_seconds`.
+    pub async fn query_range(
+        &self,
+        expr: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step_seconds: i64,
+    ) -> Result<Vec<Series>, HttpError> {
+        const PATH: &str = "/api/v1/query_range";
+        let (start, end, step) = (start.to_string(), end.to_string(), step_seconds.to_string());
+        let query = [("query", expr), ("start", &start), ("end", &end), ("step", &step)];
+        let answer: Answer<Matrix> = self.0.get_json(PATH, &query).await?;
+        let series = |row: Row| Series {
+            labels: row.metric,
+            points: row.values.into_iter().map(|(at, value)| (at, value.parse().unwrap_or(f64::NAN))).collect(),
+        };
+        Ok(answer.data.result.into_iter().map(series).collect())
     }
 
     /// A metric of Prometheus itself; `None` when it does not expose it.
@@ -268,115 +318,6 @@ fn sample(text: &str, name: &str) -> Option<f64> {
     })
 }
 
-/// One Alertmanager.
-#[derive(Clone, Debug)]
-pub struct Alertmanager(Endpoint);
-
-/// An alert as Alertmanager has it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(from = "RawAlert")]
-pub struct AmAlert {
-    /// Hash of the labels; the same in the webhook's payload.
-    pub fingerprint: String,
-    pub labels: Labels,
-    pub annotations: Labels,
-    pub starts_at: Timestamp,
-    pub ends_at: Timestamp,
-    pub updated_at: Timestamp,
-    /// `unprocessed`, `active` or `suppressed`.
-    pub state: String,
-    /// IDs of silences.
-    pub silenced_by: Vec<String>,
-    /// Fingerprints of inhibiting alerts.
-    pub inhibited_by: Vec<String>,
-    pub generator_url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawAlert {
-    fingerprint: String,
-    labels: Labels,
-    annotations: Labels,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-    updated_at: Timestamp,
-    status: RawStatus,
-    #[serde(default, rename = "generatorURL")]
-    generator_url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawStatus {
-    state: String,
-    silenced_by: Vec<String>,
-    inhibited_by: Vec<String>,
-}
-
-impl From<RawAlert> for AmAlert {
-    fn from(raw: RawAlert) -> Self {
-        let RawAlert { fingerprint, labels, annotations, starts_at, ends_at, updated_at, status, generator_url } = raw;
-        let RawStatus { state, silenced_by, inhibited_by } = status;
-        Self {
-            fingerprint,
-            labels,
-            annotations,
-            starts_at,
-            ends_at,
-            updated_at,
-            state,
-            silenced_by,
-            inhibited_by,
-            generator_url,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AmStatus {
-    config: AmConfig,
-    version_info: BuildInfo,
-}
-#[derive(Deserialize)]
-struct AmConfig {
-    original: String,
-}
-
-impl Alertmanager {
-    /// `base` is a URL without a path, for example `http://127.0.0.1:9093`.
-    pub fn new(http: reqwest::Client, base: &str) -> Self {
-        Self(Endpoint::new(http, base))
-    }
-
-    pub fn at(http: &reqwest::Client, pod_ip: &str) -> Self {
-        Self(Endpoint::of_pod(http, pod_ip, ALERTMANAGER_PORT))
-    }
-
-    /// Every alert that has not ended: active, silenced, inhibited.
-    pub async fn alerts(&self) -> Result<Vec<AmAlert>, HttpError> {
-        self.0.get_json("/api/v2/alerts", &[]).await
-    }
-
-    /// The configuration that is loaded, with secrets as `<secret>`.
-    pub async fn config(&self) -> Result<String, HttpError> {
-        Ok(self.status().await?.0)
-    }
-
-    /// The configuration that is loaded, and the version, for example `0.31.1`.
-    pub async fn status(&self) -> Result<(String, String), HttpError> {
-        let status: AmStatus = self.0.get_json("/api/v2/status", &[]).await?;
-        Ok((status.config.original, status.version_info.version))
-    }
-
-    /// Loads the configuration file anew. An error says what Alertmanager found wrong with it.
-    pub async fn reload(&self) -> Result<(), HttpError> {
-        const PATH: &str = "/-/reload";
-        self.0.send(self.0.http.post(format!("{}{PATH}", self.0.base)), PATH).await.map(drop)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,7 +350,7 @@ mod tests {
         let groups = prometheus.rule_groups(&["/a.yaml".into()], &["shop/checkout".into()]).await.unwrap();
         assert_eq!((groups[0].interval_seconds, groups[0].rules.len()), (15.0, 2));
         assert_eq!(groups[0].rules[0].alerts[0].state, "firing");
-        assert_eq!(groups[0].rules[1].kind, RuleKind::Recording);
+        assert_eq!((groups[0].rules[1].kind, groups[0].rules[0].query.as_str()), (RuleKind::Recording, "x > 1"));
         assert_eq!(groups[0].rules[1].last_error.as_deref(), Some("boom"));
     }
 
@@ -427,13 +368,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn alerts_of_alertmanager_keep_their_silences() {
-        const ALERTS: &str = r#"[{"annotations":{},"endsAt":"2026-03-01T10:04:00.000Z","fingerprint":"a1b2","receivers":[{"name":"x"}],
-            "startsAt":"2026-03-01T10:00:00.000Z","status":{"inhibitedBy":[],"mutedBy":[],"silencedBy":["s-1"],"state":"suppressed"},
-            "updatedAt":"2026-03-01T10:00:00.000Z","generatorURL":"","labels":{"alertname":"Errors"}}]"#;
-        let base = server(Router::new().route("/api/v2/alerts", get(|| async { ALERTS }))).await;
-        let alerts = Alertmanager::new(reqwest::Client::new(), &base).alerts().await.unwrap();
-        assert_eq!((alerts[0].state.as_str(), alerts[0].silenced_by.len()), ("suppressed", 1));
+    async fn a_range_is_asked_for_by_its_ends_and_step() {
+        const MATRIX: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"job":"web"},"values":[[1700000000,"1"],[1700000060,"NaN"]]}]}}"#;
+        let asked = |request: axum::extract::RawQuery| async move {
+            assert_eq!(
+                request.0.unwrap(),
+                "query=up&start=1970-01-01T00%3A00%3A00Z&end=1970-01-01T00%3A01%3A00Z&step=60"
+            );
+            MATRIX
+        };
+        let base = server(Router::new().route("/api/v1/query_range", get(asked))).await;
+        let prometheus = Prometheus::new(reqwest::Client::new(), &base);
+        let (start, end) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let series = prometheus.query_range("up", start, end, 60).await.unwrap();
+        assert_eq!((series[0].labels["job"].as_str(), series[0].points[0]), ("web", (1700000000.0, 1.0)));
+        assert!(series[0].points[1].1.is_nan());
     }
 
     #[tokio::test]

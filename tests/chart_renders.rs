@@ -278,6 +278,23 @@ fn alertmanagers_are_told_the_address_of_the_service() {
 }
 
 #[test]
+fn the_storm_brake_is_set_by_the_chart_and_a_share_that_is_none_is_refused() {
+    let variable = |settings: &[&str], name: &str| {
+        let documents = rendered(settings);
+        let deployment = of_kind(&documents, "Deployment").next().unwrap();
+        let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        variables.iter().find(|variable| variable["name"] == name).unwrap()["value"].clone()
+    };
+    let [runs, within, share] = ["RUNS", "WITHIN", "NAMESPACE_SHARE"].map(|name| format!("EVENKEEL_STORM_{name}"));
+    assert_eq!([&runs, &within, &share].map(|name| variable(&[], name)), ["20", "10m", "50%"]);
+    assert_eq!(variable(&["responses.storm.runs=5000"], &runs), "5000");
+    for wrong in ["runs=0", "within=soon", "namespaceShare=150%"] {
+        let wrong = format!("responses.storm.{wrong}");
+        assert!(!template(&[&wrong]).status.success(), "{wrong}");
+    }
+}
+
+#[test]
 fn one_replica_has_no_disruption_budget_that_would_block_a_drain() {
     assert_eq!(names(&rendered(&["replicas=1"]), "PodDisruptionBudget"), Vec::<String>::new());
     assert_eq!(names(&rendered(&[]), "PodDisruptionBudget"), ["release-evenkeel"]);

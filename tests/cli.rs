@@ -112,7 +112,7 @@ fn each_fault_names_file_document_object_field_value_and_the_way_out() {
         (
             "NotificationChannel",
             "{slack: {webhookUrlSecretRef: {name: a, key: b}}, webhook: {url: 'http://a'}}",
-            "spec: set exactly one of slack, pagerduty, webhook and email",
+            "spec: set exactly one of slack, pagerduty, webhook, email, teams and github",
         ),
         ("AlertRule", "{rules: [{alert: A, record: 'a:b', expr: up}]}", "spec.rules[0]: set exactly one of alert"),
         // Responses.

@@ -25,6 +25,9 @@ struct Serve {
     /// What this release calls itself in logs and answers.
     #[arg(long, env = "RELEASE", default_value = "1")]
     release: String,
+    /// Checkouts that one pod works on at a time; the others wait in a queue. 0: any number.
+    #[arg(long, env = "WORKERS", default_value_t = 0)]
+    workers: usize,
     /// Share of the checkouts that fail, from 0 to 1.
     #[arg(long, env = "FAIL_RATIO", default_value_t = 0.0, value_parser = ratio)]
     fail_ratio: f64,
@@ -52,9 +55,9 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_target(false).init();
-    let Arguments { serve: Serve { listen, release, fail_ratio }, command } = Arguments::parse();
+    let Arguments { serve: Serve { listen, release, workers, fail_ratio }, command } = Arguments::parse();
     match command {
-        None => serve::serve(listen, serve::Shop::new(release, fail_ratio), stopped()).await?,
+        None => serve::serve(listen, serve::Shop::new(release, fail_ratio, workers), stopped()).await?,
         Some(Command::Load { url, rps }) => load::load(&url, rps, stopped()).await,
     }
     Ok(())

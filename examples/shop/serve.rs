@@ -3,20 +3,29 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::{Router, routing::get};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::Semaphore;
 
 /// How long a pod that was told to stop still takes requests: until every proxy has forgotten its address.
 const LINGER: Duration = Duration::from_secs(3);
+/// Size of the pool of connections to the database that only exists in a comment.
+const POOL: i64 = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
@@ -27,25 +36,56 @@ struct Code {
 pub struct Shop {
     release: String,
     fail_ratio: f64,
+    workers: Semaphore,
+    /// Nothing is answered any more, until the process is started again.
+    down: AtomicBool,
+    connections: Gauge,
     registry: Registry,
     requests: Family<Code, Counter>,
     duration: Histogram,
 }
 
 impl Shop {
-    pub fn new(release: String, fail_ratio: f64) -> Arc<Self> {
-        let mut registry = Registry::with_prefix("http");
+    /// `workers`: checkouts at a time, 0 for any number.
+    pub fn new(release: String, fail_ratio: f64, workers: usize) -> Arc<Self> {
+        let mut all = Registry::default();
+        let (connections, pool) = (Gauge::default(), Gauge::<i64>::default());
+        connections.set(3);
+        pool.set(POOL);
+        // Names of OpenTelemetry's conventions for database clients.
+        let registry = all.sub_registry_with_prefix("db_client_connection");
+        registry.register("used", "Connections of the pool that are in use", connections.clone());
+        registry.register("max", "Connections that the pool may have", pool);
+        let registry = all.sub_registry_with_prefix("http");
         let requests = Family::<Code, Counter>::default();
         // Born at zero, so that a first error is an increase.
         [200, 500].into_iter().for_each(|code| drop(requests.get_or_create(&Code { code })));
         let duration = Histogram::new(exponential_buckets(0.001, 2.0, 12));
         registry.register("requests", "Checkouts by status code", requests.clone());
         registry.register_with_unit("request_duration", "Time to answer a checkout", Unit::Seconds, duration.clone());
-        Arc::new(Self { release, fail_ratio, registry, requests, duration })
+        let workers = Semaphore::new(if workers == 0 { Semaphore::MAX_PERMITS } else { workers });
+        let down = AtomicBool::new(false);
+        Arc::new(Self { release, fail_ratio, workers, down, connections, registry: all, requests, duration })
+    }
+
+    /// What a restart mends. `down`: nothing answers; `leak`: connections are not given back.
+    fn break_down(&self, how: &str) -> StatusCode {
+        tracing::warn!(how, "breaks down");
+        match how {
+            "down" => self.down.store(true, Ordering::Relaxed),
+            "leak" => drop(self.connections.set(POOL * 97 / 100)),
+            _ => return StatusCode::NOT_FOUND,
+        }
+        StatusCode::NO_CONTENT
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
     }
 
     async fn checkout(&self) -> (StatusCode, String) {
         let started = Instant::now();
+        let _worker = self.workers.acquire().await;
         // The price, from a database that only exists in this comment.
         tokio::time::sleep(Duration::from_millis(rand::random_range(2..12))).await;
         let trace_id = format!("{:032x}", rand::random::<u128>());
@@ -74,7 +114,19 @@ fn router(shop: Arc<Shop>) -> Router {
         .route("/checkout", get(|State(shop): State<Arc<Shop>>| async move { shop.checkout().await }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
+        .route(
+            "/break/{how}",
+            post(|State(shop): State<Arc<Shop>>, Path(how): Path<String>| async move { shop.break_down(&how) }),
+        )
+        .layer(from_fn_with_state(shop.clone(), answers))
         .with_state(shop)
+}
+
+async fn answers(State(shop): State<Arc<Shop>>, request: Request, next: Next) -> Response {
+    match shop.is_down() {
+        true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        false => next.run(request).await,
+    }
 }
 
 async fn metrics(State(shop): State<Arc<Shop>>) -> impl IntoResponse {

@@ -52,6 +52,10 @@ pub struct ChangeFreezeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub slo: Option<String>,
+    /// True: runs of AlertResponses do not touch the workloads either; they are skipped. Default false: a repair passes a
+    /// freeze, since what is broken gets no better by being left alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold_responses: bool,
 }
 
 /// A workload by kind and name.

@@ -209,7 +209,9 @@ mod tests {
         assert_eq!(response(json!({"mode": "Act", "serviceAccountName": "responder"})), none);
         assert_eq!(
             response(json!({"mode": "Act"})),
-            ["spec: mode Act needs serviceAccountName: the steps run with the rights of that ServiceAccount"]
+            [
+                "spec: modes Act and Approve need serviceAccountName: the steps run with the rights of that ServiceAccount"
+            ]
         );
         assert_eq!(
             response(json!({"target": {"name": "a", "nameFromLabel": "b"}})),
@@ -219,7 +221,7 @@ mod tests {
             response(json!({"match": {"matchers": []}})),
             ["spec.match: an empty match would match every alert: give alert, or at least one matcher"]
         );
-        let one_action = "a step is exactly one of rollback, restart, scale, notify";
+        let one_action = "a step is exactly one of rollback, restart, scale, deletePod, pauseRollout, cordon, job, diagnose, githubIssue, githubWorkflow, silence, notify";
         assert_eq!(
             response(json!({"steps": [{"restart": {}}, {"restart": {}, "scale": {"by": 1}}, {}]})),
             [format!("spec.steps[1]: {one_action}"), format!("spec.steps[2]: {one_action}")]
@@ -254,7 +256,18 @@ mod tests {
         assert_eq!(said("MonitoringStack", storage).len(), 1);
         let reference = json!({"name": "a", "key": "b"});
         let both = json!({"slack": {"webhookUrlSecretRef": reference}, "webhook": {"url": "http://a"}});
-        assert_eq!(said("NotificationChannel", both), ["spec: set exactly one of slack, pagerduty, webhook and email"]);
+        assert_eq!(
+            said("NotificationChannel", both),
+            ["spec: set exactly one of slack, pagerduty, webhook, email, teams and github"]
+        );
+        let slack = |slack: Value| said("NotificationChannel", json!({"slack": slack}));
+        assert_eq!(
+            slack(json!({"tokenSecretRef": reference, "channel": "#a", "url": "http://a"})),
+            Vec::<String>::new()
+        );
+        assert_eq!(slack(json!({"tokenSecretRef": reference})), ["spec.slack: slack: tokenSecretRef needs channel"]);
+        assert_eq!(slack(json!({"channel": "#a"})).len(), 1);
+        assert_eq!(slack(json!({"webhookUrlSecretRef": reference, "url": "http://a"})).len(), 1);
     }
 
     #[test]

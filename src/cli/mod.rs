@@ -1,5 +1,5 @@
-//! Sub-commands beside the operator: what it would do, on files and without a cluster; and the report about budgets, which
-//! reads from the cluster.
+//! Sub-commands beside the operator: what it would do, on files and without a cluster; the report about budgets, which
+//! reads from the cluster; and drills, which go through it.
 
 use std::fmt::Display;
 use std::io::{BufWriter, Write};
@@ -10,11 +10,13 @@ pub mod cel;
 pub mod check;
 pub mod crds;
 pub mod documents;
+pub mod drill;
 pub mod judge;
 pub mod render;
 pub mod report;
 pub mod resource;
 pub mod schema;
+pub mod story;
 
 use jiff::Timestamp;
 
@@ -81,11 +83,20 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
 
 /// `evenkeel report`: Markdown on standard output.
 pub fn report(namespace: Option<String>, policy: &str) -> ExitCode {
+    from_cluster(report::report(namespace, policy, Timestamp::now()))
+}
+
+/// `evenkeel drill`: the story of the run on standard output.
+pub fn drill(drill: &drill::Drill) -> ExitCode {
+    from_cluster(drill::drill(drill, Timestamp::now()))
+}
+
+fn from_cluster<E: std::error::Error>(work: impl Future<Output = Result<String, E>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(report::report(namespace, policy, jiff::Timestamp::now())) {
+    match runtime.block_on(work) {
         Ok(text) => print(&text),
         Err(error) => fail(&crate::k8s::report::chain(&error)),
     }

@@ -56,6 +56,12 @@ impl Owner {
         }
     }
 
+    /// Of what goes away with the owner, and is not kept in shape by it. Who makes such an object needs no right on the
+    /// owner.
+    pub fn loose_reference(&self) -> OwnerReference {
+        OwnerReference { controller: None, block_owner_deletion: None, ..self.reference() }
+    }
+
     /// Metadata of a child. `component` is the value of `app.kubernetes.io/component`, for example `prometheus`.
     pub fn child(&self, name: impl Into<String>, component: &str) -> ObjectMeta {
         ObjectMeta {

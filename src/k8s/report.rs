@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
@@ -105,7 +106,7 @@ pub async fn warn<K: Resource<DynamicType = ()>>(
     reason: &str,
     note: &str,
 ) {
-    publish(context, object, EventType::Warning, action, reason, note).await;
+    publish(context, &object.object_ref(&()), EventType::Warning, action, reason, note).await;
 }
 
 /// Publishes a Normal Event.
@@ -116,13 +117,18 @@ pub async fn info<K: Resource<DynamicType = ()>>(
     reason: &str,
     note: &str,
 ) {
+    info_about(context, &object.object_ref(&()), action, reason, note).await;
+}
+
+/// Publishes a Normal Event about an object of any kind.
+pub async fn info_about(context: &Context, object: &ObjectReference, action: &str, reason: &str, note: &str) {
     publish(context, object, EventType::Normal, action, reason, note).await;
 }
 
 /// An Event is a courtesy: failing to write it never fails the work.
-async fn publish<K: Resource<DynamicType = ()>>(
+async fn publish(
     context: &Context,
-    object: &K,
+    object: &ObjectReference,
     type_: EventType,
     action: &str,
     reason: &str,
@@ -130,7 +136,7 @@ async fn publish<K: Resource<DynamicType = ()>>(
 ) {
     let event =
         Event { type_, reason: reason.into(), note: Some(truncated(note)), action: action.into(), secondary: None };
-    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+    if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::warn!(%error, reason, "cannot publish an Event");
     }
 }

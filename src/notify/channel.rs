@@ -107,7 +107,8 @@ fn secret_fault(
         );
         return Some(("SecretMissing", message));
     };
-    let url_wanted = matches!(field, "slack.webhookUrlSecretRef" | "webhook.urlSecretRef");
+    let url_wanted =
+        matches!(field, "slack.webhookUrlSecretRef" | "webhook.urlSecretRef" | "teams.webhookUrlSecretRef");
     match keys.get(key) {
         None => {
             let there = keys.keys().cloned().collect::<Vec<_>>().join(", ");

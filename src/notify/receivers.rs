@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
 use crate::api::monitoring_stack::BasicAuth;
-use crate::api::notification_channel::{Email, Pagerduty, Slack, Webhook};
+use crate::api::notification_channel::{Email, Pagerduty, Slack, Teams, Webhook};
 use kube::ResourceExt;
 
 /// Where Alertmanager's pods mount the Secrets that channels refer to.
@@ -31,12 +31,20 @@ pub struct Receiver {
     pub webhook_configs: Vec<WebhookConfig>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub email_configs: Vec<EmailConfig>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub msteamsv2_configs: Vec<TeamsConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SlackConfig {
     pub send_resolved: bool,
-    pub api_url_file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_url_file: Option<String>,
+    /// Of a bot, whose credential is not the URL: understood by every version of Alertmanager, unlike its app_token_file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_config: Option<HttpConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
     pub text: String,
@@ -98,6 +106,12 @@ pub struct EmailConfig {
     pub require_tls: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TeamsConfig {
+    pub send_resolved: bool,
+    pub webhook_url_file: String,
+}
+
 /// The receiver of a channel; it has the channel's name.
 pub fn receiver(channel: &NotificationChannel) -> Receiver {
     let spec = &channel.spec;
@@ -108,6 +122,7 @@ pub fn receiver(channel: &NotificationChannel) -> Receiver {
         pagerduty_configs: spec.pagerduty.iter().map(|pagerduty| pagerduty_config(pagerduty, send_resolved)).collect(),
         webhook_configs: spec.webhook.iter().map(|webhook| webhook_config(webhook, send_resolved)).collect(),
         email_configs: spec.email.iter().map(|email| email_config(email, send_resolved)).collect(),
+        msteamsv2_configs: spec.teams.iter().map(|teams| teams_config(teams, send_resolved)).collect(),
     }
 }
 
@@ -121,9 +136,12 @@ fn file(secret: &SecretKeyRef) -> String {
 }
 
 fn slack_config(slack: &Slack, send_resolved: bool) -> SlackConfig {
+    let api = slack.url.as_deref().unwrap_or(super::slack::URL).trim_end_matches('/');
     SlackConfig {
         send_resolved,
-        api_url_file: file(&slack.webhook_url_secret_ref),
+        api_url_file: slack.webhook_url_secret_ref.as_ref().map(file),
+        api_url: slack.token_secret_ref.as_ref().map(|_| format!("{api}/chat.postMessage")),
+        http_config: slack.token_secret_ref.as_ref().map(|token| HttpConfig::bearer(file(token))),
         channel: slack.channel.clone(),
         text: SLACK_TEXT.into(),
     }
@@ -156,6 +174,10 @@ fn webhook_config(webhook: &Webhook, send_resolved: bool) -> WebhookConfig {
     }
 }
 
+fn teams_config(teams: &Teams, send_resolved: bool) -> TeamsConfig {
+    TeamsConfig { send_resolved, webhook_url_file: file(&teams.webhook_url_secret_ref) }
+}
+
 fn email_config(email: &Email, send_resolved: bool) -> EmailConfig {
     EmailConfig {
         send_resolved,
@@ -165,5 +187,42 @@ fn email_config(email: &Email, send_resolved: bool) -> EmailConfig {
         auth_username: email.username.clone(),
         auth_password_file: email.password_secret_ref.as_ref().map(file),
         require_tls: email.require_tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn config(spec: Value) -> Value {
+        let mut channel = NotificationChannel::new("team", serde_json::from_value(spec).unwrap());
+        channel.metadata.namespace = Some("monitoring".into());
+        serde_json::to_value(receiver(&channel)).unwrap()
+    }
+
+    #[test]
+    fn a_bot_posts_by_its_token_and_a_webhook_by_its_url() {
+        let token = json!({"name": "bot", "key": "token"});
+        let bot = config(json!({"slack": {"tokenSecretRef": token, "channel": "#alerts", "url": "http://proxy/api/"}}));
+        let bot = &bot["slack_configs"][0];
+        let token = "/etc/alertmanager/secrets/bot/token";
+        assert_eq!(bot["http_config"], json!({"authorization": {"type": "Bearer", "credentials_file": token}}));
+        assert_eq!(bot["api_url"], "http://proxy/api/chat.postMessage");
+        assert_eq!(bot.get("api_url_file"), None);
+        let hook = config(json!({"slack": {"webhookUrlSecretRef": {"name": "hook", "key": "url"}}}));
+        assert_eq!(hook["slack_configs"][0]["api_url_file"], "/etc/alertmanager/secrets/hook/url");
+        assert_eq!(
+            (hook["slack_configs"][0].get("api_url"), hook["slack_configs"][0].get("http_config")),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn teams_gets_alerts_through_its_workflow() {
+        let teams =
+            config(json!({"teams": {"webhookUrlSecretRef": {"name": "t", "key": "url"}}, "sendResolved": false}));
+        let expected = json!([{"send_resolved": false, "webhook_url_file": "/etc/alertmanager/secrets/t/url"}]);
+        assert_eq!(teams["msteamsv2_configs"], expected);
     }
 }

@@ -15,6 +15,7 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 
+use super::needs::Need;
 use crate::k8s::meta::digest;
 
 /// Roles cannot be watched; a change of one is noticed after this at the latest.
@@ -23,12 +24,12 @@ const REPEAT: SignedDuration = SignedDuration::from_hours(1);
 /// Answers that are kept.
 const MAX_KNOWN: usize = 10_000;
 
-/// What is to be allowed: patching this Deployment, or any of the namespace.
+/// What is to be allowed, and to whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     pub namespace: &'a str,
     pub account: &'a str,
-    pub deployment: Option<&'a str>,
+    pub needs: &'a [Need],
 }
 
 struct Known {
@@ -55,7 +56,7 @@ impl Rights {
         let now = Timestamp::now();
         // A poisoned lock would only mean that another reconcile panicked while it looked.
         let known = || self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let rests_on = format!("{epoch}/{}/{:?}", access.account, access.deployment);
+        let rests_on = format!("{epoch}/{}/{:?}", access.account, access.needs);
         let before = known().get(uid).map(|k| (k.rests_on.clone(), k.asked_at, k.denied.clone()));
         // What was allowed holds until something fails; what was denied may be allowed by a new binding.
         let rests_on_bindings = match &before {
@@ -102,22 +103,28 @@ impl Rights {
         Ok(digest([versions.as_str()], 16))
     }
 
+    /// The first need that is not met.
     async fn ask(&self, access: Access<'_>) -> Result<Option<String>, kube::Error> {
-        let Access { namespace, account, deployment } = access;
+        for need in access.needs {
+            if let Some(denied) = self.ask_one(access.namespace, access.account, need).await? {
+                return Ok(Some(denied));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask_one(&self, namespace: &str, account: &str, need: &Need) -> Result<Option<String>, kube::Error> {
         let user = format!("system:serviceaccount:{namespace}:{account}");
-        let denied = |why: &str| {
-            let role = format!("let a Role of namespace {namespace} with patch on apps/deployments be bound to it");
-            format!("ServiceAccount {namespace}/{account} may not patch Deployments{why}: {role}")
-        };
         let review = SelfSubjectAccessReview {
             metadata: ObjectMeta::default(),
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(namespace.to_owned()),
-                    verb: Some("patch".into()),
-                    group: Some("apps".into()),
-                    resource: Some("deployments".into()),
-                    name: deployment.map(str::to_owned),
+                    namespace: need.namespaced.then(|| namespace.to_owned()),
+                    verb: Some(need.verb.into()),
+                    group: Some(need.group.into()),
+                    resource: Some(need.resource.into()),
+                    subresource: need.subresource.map(str::to_owned),
+                    name: need.name.clone(),
                     ..ResourceAttributes::default()
                 }),
                 ..SelfSubjectAccessReviewSpec::default()
@@ -125,7 +132,7 @@ impl Rights {
             status: None,
         };
         let (Ok(user), Ok(body)) = (HeaderValue::from_str(&user), serde_json::to_vec(&review)) else {
-            return Ok(Some(denied(" (its name cannot be one)")));
+            return Ok(Some(denied(namespace, account, need, " (its name cannot be one)")));
         };
         let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
             .header(header::ACCEPT, "application/json")
@@ -137,7 +144,8 @@ impl Rights {
             Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.allowed => Ok(None),
             Ok(answer) => {
                 let reason = answer.status.and_then(|s| s.reason).filter(|r| !r.is_empty());
-                Ok(Some(denied(&reason.map(|r| format!(" ({r})")).unwrap_or_default())))
+                let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
+                Ok(Some(denied(namespace, account, need, &why)))
             }
             Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Some(format!(
                 "{}: bind ClusterRole {} to the operator in namespace {namespace} (responder.namespaces of the chart)",
@@ -146,4 +154,14 @@ impl Rights {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is missing, and what to grant.
+fn denied(namespace: &str, account: &str, need: &Need, why: &str) -> String {
+    let (verb, resource) = (need.verb, need.resource());
+    let role = match need.namespaced {
+        true => format!("let a Role of namespace {namespace} with {verb} on {resource} be bound to it"),
+        false => format!("let a ClusterRole with {verb} on {resource} be bound to it by a ClusterRoleBinding"),
+    };
+    format!("ServiceAccount {namespace}/{account} may not {verb} {resource}{why}: {role}")
 }

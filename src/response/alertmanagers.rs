@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
 use super::facts::Asked;
 use super::payload::{Alert, ApiState, Status};
+use crate::alertmanager::{Alertmanager, AmAlert};
 use crate::context::Context;
 use crate::k8s::report::chain;
-use crate::prometheus::{Alertmanager, AmAlert};
 use crate::stack::names::{self, ALERTMANAGER};
 
 /// Time in which a replica must have answered.
@@ -85,7 +85,22 @@ impl From<AmAlert> for Alert {
 }
 
 /// Address of a replica, if it has one yet.
-type Replica = Option<String>;
+pub type Replica = Option<String>;
+
+/// The replicas of a stack's Alertmanager.
+pub async fn replicas(client: &Client, (namespace, name): &StackName) -> Result<Vec<Replica>, kube::Error> {
+    let labels = format!("app.kubernetes.io/name={ALERTMANAGER},app.kubernetes.io/instance={name}");
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
+    // Labels can be put on any pod; and one that goes away hands its part over to those that stay.
+    let set = names::alertmanager(name);
+    let of_stack = |pod: &&Pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.owner_references().iter().any(|r| r.kind == "StatefulSet" && r.name == set)
+    };
+    let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty());
+    Ok(pods.iter().filter(of_stack).map(address).collect())
+}
 
 /// Asks, and remembers the answers for a moment.
 pub struct Alertmanagers {
@@ -105,25 +120,11 @@ impl Alertmanagers {
         if let Some((_, answer)) = lock().get(stack).filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(answer.clone());
         }
-        let answer = Arc::new(self.ask_replicas(&self.replicas(stack).await?).await);
+        let answer = Arc::new(self.ask_replicas(&replicas(&self.context.client, stack).await?).await);
         let mut answers = lock();
         answers.retain(|_, (at, _)| at.elapsed() < FRESH);
         answers.insert(stack.clone(), (Instant::now(), answer.clone()));
         Ok(answer)
-    }
-
-    async fn replicas(&self, (namespace, name): &StackName) -> Result<Vec<Replica>, kube::Error> {
-        let labels = format!("app.kubernetes.io/name={ALERTMANAGER},app.kubernetes.io/instance={name}");
-        let pods = Api::<Pod>::namespaced(self.context.client.clone(), namespace);
-        let pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
-        // Labels can be put on any pod; and one that goes away hands its part over to those that stay.
-        let set = names::alertmanager(name);
-        let of_stack = |pod: &&Pod| {
-            pod.metadata.deletion_timestamp.is_none()
-                && pod.owner_references().iter().any(|r| r.kind == "StatefulSet" && r.name == set)
-        };
-        let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty());
-        Ok(pods.iter().filter(of_stack).map(address).collect())
     }
 
     async fn ask_replicas(&self, replicas: &[Replica]) -> Answer {

@@ -56,17 +56,40 @@ pub fn judge(question: &Question, whole: &[Sample], left: Option<&[Sample]>) -> 
     let expr = &question.whole;
     match left {
         Some([]) => Told::NoData(format!("no data for {}", question.left.as_deref().unwrap_or(expr))),
-        Some(left) if whole.len() == left.len() => Told::Holds(format!("{expr} ({})", values(left))),
-        Some(left) => Told::Not(format!("not {expr} ({})", values(left))),
+        Some(left) if whole.len() == left.len() => Told::Holds(format!("{expr} (is {})", values(left))),
+        Some(left) => Told::Not(format!("not {expr} (is {})", values(left))),
         None if whole.is_empty() => Told::NoData(format!("no data for {expr}")),
         None if whole.iter().all(|sample| sample.value != 0.0 && !sample.value.is_nan()) => {
-            Told::Holds(format!("{expr} ({})", values(whole)))
+            Told::Holds(format!("{expr} (is {})", values(whole)))
         }
-        None => Told::Not(format!("not {expr} ({})", values(whole))),
+        None => Told::Not(format!("not {expr} (is {})", values(whole))),
     }
 }
 
-fn values(samples: &[Sample]) -> String {
+/// A limit on the burn rate of an SLO.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Burn {
+    Above(f64),
+    Below(f64),
+}
+
+/// Judges a burn rate over the last 5 minutes; `None`: there is no data for it.
+pub fn judge_burn(name: &str, rate: Option<f64>, limit: Burn) -> Told {
+    let Some(rate) = rate.filter(|rate| !rate.is_nan()) else {
+        return Told::NoData(format!("no data for the burn rate of SLO {name}"));
+    };
+    let (holds, words) = match limit {
+        Burn::Above(limit) => (rate > limit, format!("above {limit}x")),
+        Burn::Below(limit) => (rate < limit, format!("below {limit}x")),
+    };
+    match holds {
+        true => Told::Holds(format!("SLO {name} burns {words} ({rate:.2}x over 5m)")),
+        false => Told::Not(format!("SLO {name} does not burn {words} ({rate:.2}x over 5m)")),
+    }
+}
+
+/// The values of an answer, for people: `0.213`.
+pub fn values(samples: &[Sample]) -> String {
     let shown: Vec<String> = samples.iter().take(SHOWN).map(|sample| format!("{:.4}", sample.value)).collect();
     let trimmed = shown.iter().map(|text| match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.'),
@@ -74,7 +97,7 @@ fn values(samples: &[Sample]) -> String {
     });
     let more = samples.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("is {}{more}", trimmed.collect::<Vec<_>>().join(", "))
+    format!("{}{more}", trimmed.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -108,6 +131,17 @@ mod tests {
         assert_eq!(told(&[], &[]), Told::NoData("no data for errors".into()));
         // A quotient of nothing compares with nothing.
         assert_eq!(told(&[], &[f64::NAN]), Told::Not("not errors < 0.01 (is NaN)".into()));
+    }
+
+    #[test]
+    fn a_burn_rate_is_compared_with_the_limit_and_no_data_is_told_apart() {
+        let held = "SLO checkout burns above 6x (14.40x over 5m)";
+        assert_eq!(judge_burn("checkout", Some(14.4), Burn::Above(6.0)), Told::Holds(held.into()));
+        let not = "SLO checkout does not burn below 1x (1.00x over 5m)";
+        assert_eq!(judge_burn("checkout", Some(1.0), Burn::Below(1.0)), Told::Not(not.into()));
+        for unknown in [None, Some(f64::NAN)] {
+            assert!(matches!(judge_burn("checkout", unknown, Burn::Below(1.0)), Told::NoData(_)));
+        }
     }
 
     #[test]

@@ -3,26 +3,29 @@
 //! Every turn of the loop begins with the run as the API server has it, and every write fails if somebody changed it
 //! since: what is on record is what the next step rests on, also after a crash.
 
-use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
+mod queue;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, future, stream};
-use jiff::Timestamp;
+use futures::{StreamExt, future};
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::{self, Action, Config};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use tokio::sync::{Mutex, watch};
 
+use self::queue::{count, queue};
 use super::alertmanagers::Alertmanagers;
-use super::facts::{Facts, Lookup};
-use super::run::{self, Decision};
-use super::stores::{Change, Stores};
+use super::around::{Nearby, Workloads};
+use super::facts::{Facts, Lookup, Storm};
+use super::ledger::Ledger;
+use super::run::{self, Decision, Place};
+use super::stores::Stores;
+use super::storm::{Begun, Count};
 use super::{act, action, gather, guard, news};
 use crate::api::ResponseRun;
-use crate::api::alert_response::Mode;
-use crate::api::response_run::{AlertState, Phase, ResponseRunStatus, StepState};
+use crate::api::response_run::{AlertState, Phase, ResponseRunStatus};
 use crate::context::{Context, stopped};
 use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Reported};
@@ -39,28 +42,58 @@ const RETRY: Duration = Duration::from_secs(3);
 const QUEUED: Duration = Duration::from_secs(2);
 /// Before a message that was not delivered is sent again, multiplied with every try.
 const RESEND: Duration = Duration::from_secs(5);
-/// Between two counts of the runs.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// The longest wait that a receiver can ask for.
+const MOST_PATIENT: Duration = Duration::from_mins(5);
+/// What one look at an open run may take of everybody's time.
+const LOOK: Duration = Duration::from_millis(20);
+/// The longest pause between two looks.
+const LONGEST_PACE: Duration = Duration::from_secs(30);
 /// Suffix of the field manager.
 const CONTROLLER: &str = "run";
+/// Target of the log lines that say what was done, to whom, as whom.
+const AUDIT: &str = "audit";
 
 struct Shared {
     context: Arc<Context>,
     stores: Arc<Stores>,
     alertmanagers: Alertmanagers,
+    nearby: Nearby,
+    workloads: Workloads,
+    /// What was written of runs, ahead of the cache.
+    ledger: std::sync::Mutex<Ledger>,
+    /// Open runs, as of the last count.
+    open: Arc<AtomicU32>,
     /// Held from the last look at the other runs until the run is written as Running: two runs of one target cannot
-    /// both see that it is free.
-    turn: Mutex<()>,
+    /// both see that it is free, nor two runs the last place that the storm brake leaves.
+    turn: Mutex<Begun>,
 }
 
 /// Works until told to stop; what is being done then is finished first.
-pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, stop: watch::Receiver<bool>) {
+pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, nearby: Nearby, stop: watch::Receiver<bool>) {
+    // Before, nobody knows which freezes there are.
+    tokio::select! {
+        () = nearby.caches.filled() => {}
+        () = stopped(stop.clone()) => return,
+    }
     let (_, reader) = stores.readers();
+    let mut before = Ledger::default();
+    while let Err(error) = recover(&context, &mut before).await {
+        tracing::warn!(%error, "cannot list the runs, will try again");
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stopped(stop.clone()) => return,
+        }
+    }
+    let open = Arc::new(AtomicU32::new(0));
     let queue = queue(stores.clone()).take_until(stopped(stop.clone()));
     let shared = Arc::new(Shared {
         alertmanagers: Alertmanagers::new(context.clone()),
         context: context.clone(),
         stores: stores.clone(),
+        nearby,
+        workloads: Workloads::default(),
+        ledger: before.into(),
+        open: open.clone(),
         turn: Mutex::default(),
     });
     let reconcile = |run: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>| Box::pin(reconcile(run, shared));
@@ -69,65 +102,26 @@ pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, stop: watch::Recei
     let work = controller::applier(reconcile, retry, shared, reader, queue, config);
     // Errors have been reported; a run that is gone needs nothing more.
     let work = work.for_each(|_| future::ready(()));
-    tokio::join!(work, count(&context, &stores, stop));
+    tokio::join!(work, count(&context, &stores, &open, stop));
 }
 
-/// Open runs, when they come into being and when something is noted on them. What the controller itself writes does
-/// not wake it, and closed runs cost nothing.
-fn queue(stores: Arc<Stores>) -> impl Stream<Item = Result<ObjectRef<Guarded<ResponseRun>>, Infallible>> + Send {
-    let mut noted: HashMap<String, BTreeMap<String, String>> = HashMap::new();
-    let open = |run: &ResponseRun| !run.phase().is_closed() && run.metadata.deletion_timestamp.is_none();
-    let changes = stores.changes();
-    changes.flat_map(move |change| {
-        let runs = match change {
-            Change::Everything => {
-                noted.clear();
-                stores.runs(open)
-            }
-            Change::Response(_) => vec![],
-            Change::Run(run) => {
-                let uid = run.uid().unwrap_or_default();
-                if !open(&run) {
-                    noted.remove(&uid);
-                    vec![]
-                } else if noted.insert(uid, run.annotations().clone()).as_ref() != Some(run.annotations()) {
-                    vec![*run]
-                } else {
-                    vec![]
-                }
-            }
-        };
-        let refs: Vec<_> = runs.iter().map(reference).map(Ok).collect();
-        stream::iter(refs)
-    })
-}
-
-fn reference(run: &ResponseRun) -> ObjectRef<Guarded<ResponseRun>> {
-    ObjectRef::new(&run.name_any()).within(&run.namespace().unwrap_or_default())
-}
-
-/// Keeps the gauge of runs by phase.
-async fn count(context: &Context, stores: &Stores, stop: watch::Receiver<bool>) {
-    let mut stopped = std::pin::pin!(stopped(stop));
-    loop {
-        for (phase, count) in stores.count() {
-            let label = metrics::Phase { phase: phase.as_str().to_owned() };
-            context.metrics.runs.get_or_create(&label).set(count);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(COUNT_EVERY) => {}
-            () = &mut stopped => return,
+/// What the leader before this one wrote last: this replica's cache may be behind it.
+async fn recover(context: &Context, ledger: &mut Ledger) -> Result<(), kube::Error> {
+    for run in gather::runs(context).await? {
+        if let Some(status) = run.status.as_ref().filter(|s| matches!(s.phase, Phase::Running | Phase::Verifying)) {
+            ledger.note(&run, status);
         }
     }
+    Ok(())
 }
 
 async fn reconcile(cached: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>) -> Result<Action, Reported> {
     let Ok(run) = &cached.0 else { return Ok(Action::await_change()) };
-    if run.phase().is_closed() {
+    if !run::is_alive(run) {
         return Ok(Action::await_change());
     }
     if shared.is_queued(run) {
-        return Ok(Action::requeue(QUEUED));
+        return Ok(Action::requeue(QUEUED.max(shared.pace())));
     }
     report::reconcile(&shared.context.clone(), run, shared.drive(run)).await
 }
@@ -148,6 +142,7 @@ impl Shared {
         let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &namespace);
         for _ in 0..MAX_DECISIONS {
             let Some(run) = api.get_opt(&name).await?.and_then(|run| run.0.ok()) else {
+                self.ledger().forget(cached);
                 return Ok(Action::await_change());
             };
             // The owner is going away, and its runs with it.
@@ -155,11 +150,15 @@ impl Shared {
                 return Ok(Action::await_change());
             }
             let now = Timestamp::now();
-            let mut facts = gather::facts(&self.context, &self.alertmanagers, &run, now).await?;
-            facts.others = self.others(&run).await?;
+            let mut facts = gather::facts(&self.context, &self.alertmanagers, &self.nearby, &run, now).await?;
+            facts.others = self.others(&run);
+            if run.phase() == Phase::Pending {
+                facts.around.storm = self.storm(&run, &Begun::default(), now).await?;
+            }
             let decision = run::next(&run, &facts, now);
             let next = match decision {
                 Decision::Proceed(status) if run.phase() == Phase::Pending && status.phase == Phase::Running => {
+                    facts.before = gather::before(&self.context, &run).await?;
                     self.begin(&run, &mut facts, now).await?
                 }
                 decision => self.carry_out(&run, &facts, decision, now).await?,
@@ -171,23 +170,51 @@ impl Shared {
         Ok(Action::requeue(QUEUED))
     }
 
-    /// Other runs of the namespace: for a run that is yet to begin the cache will do, since `begin` looks again.
-    async fn others(&self, run: &ResponseRun) -> Result<Vec<ResponseRun>, kube::Error> {
-        match run.phase() {
-            Phase::Pending => {
-                Ok(self.stores.runs(|other| other.namespace() == run.namespace() && other.uid() != run.uid()))
-            }
-            Phase::Running if run.spec.mode == Mode::Act => gather::others(&self.context, run).await,
-            _ => Ok(vec![]),
-        }
+    /// Between two looks at one run: the more are open, the longer, so that looking stays a small load. News of its
+    /// alert wakes a run at once.
+    fn pace(&self) -> Duration {
+        (LOOK * self.open.load(Ordering::Relaxed)).min(LONGEST_PACE)
     }
 
-    /// From Pending to Running, if the runs that the API server has at this moment allow it.
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        // Poisoned by a panic in another run, whose entries are as good as any.
+        self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The other runs that matter to this one in its phase.
+    fn others(&self, run: &ResponseRun) -> Vec<ResponseRun> {
+        if run.phase() != Phase::Pending && !(run.phase() == Phase::Running && run::goes_by_others(run)) {
+            return vec![];
+        }
+        let mut ledger = self.ledger();
+        self.stores.pick(|cached| {
+            let other = ledger.correct(cached);
+            guard::concerns(run, &other).then(|| other.into_owned())
+        })
+    }
+
+    /// From Pending to Running, if the other runs allow it at this moment.
     async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Option<Action>, ApiError> {
-        let _turn = self.turn.lock().await;
-        facts.others = gather::others(&self.context, run).await?;
+        let mut begun = self.turn.lock().await;
+        facts.others = self.others(run);
+        facts.around.storm = self.storm(run, &begun, now).await?;
         let decision = run::next(run, facts, now);
+        if matches!(&decision, Decision::Proceed(status) if status.phase == Phase::Running) {
+            let within = self.context.settings.storm.within;
+            begun.note(run, SignedDuration::try_from(within.0).unwrap_or(SignedDuration::MAX), now);
+        }
         self.carry_out(run, facts, decision, now).await
+    }
+
+    /// What others did lately; of the cache, and of what was let begin since.
+    async fn storm(&self, run: &ResponseRun, begun: &Begun, now: Timestamp) -> Result<Storm, kube::Error> {
+        let mut count = Count::new(run, begun, self.context.settings.storm, now);
+        self.stores.each_run(|other| count.add(other));
+        let mut storm = count.storm();
+        if storm.targets_lately > 0 {
+            storm.workloads = self.workloads.of(&self.context, &run.namespace().unwrap_or_default()).await?;
+        }
+        Ok(storm)
     }
 
     /// `None`: go on at once.
@@ -205,11 +232,17 @@ impl Shared {
                 Ok(None)
             }
             Decision::Wait(status, after) => match self.write(run, facts, &status).await? {
-                true => Ok(Some(Action::requeue(after))),
+                true => Ok(Some(Action::requeue(after.max(self.pace())))),
                 false => Ok(None),
             },
-            Decision::Change { step, change } => self.change(run, facts, step, &change).await,
-            Decision::Deliver { step, channel } => self.deliver(run, facts, step, &channel, now).await,
+            Decision::Change { step, change } => {
+                self.change(run, facts, &change, |run, result, now| run::after_change(run, step, result, now)).await
+            }
+            Decision::Undo { step, change } => {
+                self.change(run, facts, &change, |run, result, now| run::after_undo(run, step, result, now)).await
+            }
+            Decision::Errand { step } => self.errand(run, facts, step).await,
+            Decision::Deliver { place, channel } => self.deliver(run, facts, place, &channel, now).await,
         }
     }
 
@@ -217,8 +250,8 @@ impl Shared {
         &self,
         run: &ResponseRun,
         facts: &Facts,
-        step: usize,
         change: &action::Change,
+        after: impl Fn(&ResponseRun, Result<String, run::Failure>, Timestamp) -> Option<ResponseRunStatus>,
     ) -> Result<Option<Action>, ApiError> {
         let result = act::change(&self.context, run, change).await?;
         if let Err(run::Failure::Conflict) = result {
@@ -227,27 +260,33 @@ impl Shared {
         if result.is_ok() {
             self.observe_first_effect(run, Timestamp::now());
         }
-        self.record(run, facts, |run| run::after_change(run, step, result.clone(), Timestamp::now())).await?;
+        self.record(run, facts, |run| after(run, result.clone(), Timestamp::now())).await?;
         Ok(None)
+    }
+
+    async fn errand(&self, run: &ResponseRun, facts: &Facts, step: usize) -> Result<Option<Action>, ApiError> {
+        let result = act::errand(&self.context, run, step).await?;
+        self.record(run, facts, |run| run::after_errand(run, step, result.clone(), Timestamp::now())).await?;
+        let tries = run.status.as_ref().and_then(|s| s.steps.get(step)).map_or(0, |s| s.tries);
+        Ok(match &result {
+            Ok(run::Errand::Underway(_)) => Some(Action::requeue(QUEUED)),
+            Ok(run::Errand::Done { .. }) => None,
+            Err(failed) => resend(failed, tries),
+        })
     }
 
     async fn deliver(
         &self,
         run: &ResponseRun,
         facts: &Facts,
-        step: usize,
+        place: Place,
         channel: &str,
         now: Timestamp,
     ) -> Result<Option<Action>, ApiError> {
-        let status = run.status.as_ref().and_then(|s| s.steps.get(step));
-        let Some(intent) = status.and_then(|s| s.intent.as_ref()?.notify.as_ref()) else { return Ok(None) };
-        let result = act::deliver(&self.context, run, intent, channel).await;
-        self.record(run, facts, |run| run::after_delivery(run, step, channel, result.clone(), now)).await?;
-        let tries = status.and_then(|s| s.deliveries.iter().find(|d| d.channel == channel)).map_or(0, |d| d.tries);
-        match &result {
-            Err(failed) if !failed.is_final => Ok(Some(Action::requeue(RESEND * (tries.unsigned_abs() + 1)))),
-            _ => Ok(None),
-        }
+        let result = act::deliver(&self.context, run, place, channel).await;
+        self.record(run, facts, |run| run::after_delivery(run, place, channel, result.clone(), now)).await?;
+        let tries = run.status.as_ref().map_or(0, |status| run::tries(status, place, channel));
+        Ok(result.err().and_then(|failed| resend(&failed, tries)))
     }
 
     /// Writes what was done. It cannot be done again for being told again, so a write that somebody came before is
@@ -281,6 +320,7 @@ impl Shared {
         }
         match status::patch_unchanged(&self.context.client, CONTROLLER, run, new).await {
             Ok(_) => {
+                self.ledger().note(run, new);
                 self.announce(run, facts, old, new).await;
                 Ok(true)
             }
@@ -311,8 +351,13 @@ impl Shared {
                 false => report::info(context, run, action, reason, note).await,
             }
             if let (true, Lookup::Found(workload)) = (news.of_workload, &facts.workload) {
-                report::info(context, &workload.deployment, action, reason, note).await;
+                report::info_about(context, &workload.object.object_ref(), action, reason, note).await;
             }
+        }
+        for news::Effect { action, effect, actor } in news::effects(run, old, new) {
+            let (namespace, target) = (run.namespace(), run.spec.target.reference());
+            let (run, alert) = (run.name_any(), &run.spec.alert.name);
+            tracing::info!(target: AUDIT, namespace, run, alert, workload = target, actor, action, effect, "effect");
         }
         if new.phase.is_closed() && !old.is_some_and(|s| s.phase.is_closed()) {
             let verdict = new.verdict.map_or(new.phase.as_str(), |v| v.as_str()).to_owned();
@@ -322,12 +367,18 @@ impl Shared {
 
     /// The first thing that was done about an alert, and how long that took from its arrival.
     fn observe_first_effect(&self, run: &ResponseRun, now: Timestamp) {
-        let done = run.status.iter().flat_map(|s| &s.steps).any(|s| s.state == StepState::Done && s.name != "notify");
-        if let (false, Some(received)) = (done, &run.spec.alert.received_at) {
+        if let (false, Some(received)) = (run.repaired(), &run.spec.alert.received_at) {
             let took = now.duration_since(received.0).as_secs_f64().max(0.0);
             self.context.metrics.alert_to_action_seconds.observe(took);
         }
     }
+}
+
+/// When what failed is tried again; `None`: it is not, and the run goes on.
+fn resend(failed: &run::Undelivered, tries: i32) -> Option<Action> {
+    let pace = RESEND * (tries.unsigned_abs() + 1);
+    (!failed.is_final)
+        .then(|| Action::requeue(failed.retry_after.map_or(pace, |asked| asked.min(MOST_PATIENT).max(pace))))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use super::payload::Alert;
 use super::validate;
 use crate::api::alert_response::{AlertResponse, Mode};
 use crate::api::response_run::{
-    ALERT_STATE, AlertState, FINGERPRINT, Phase, RESPONSE_UID, ResponseRef, ResponseRun, ResponseRunSpec,
+    ALERT_STATE, AlertState, DRILL, FINGERPRINT, FIRED_AT, FIRINGS, Phase, RESPONSE_UID, ResponseRef, ResponseRun,
+    ResponseRunSpec,
 };
 use crate::k8s::meta::{Owner, bounded, digest};
 
@@ -33,6 +34,16 @@ pub enum Answer {
 pub fn is_over(run: &ResponseRun) -> bool {
     run.annotations().get(ALERT_STATE).map(String::as_str) == Some("Resolved")
         || run.status.as_ref().is_some_and(|s| s.alert_state == AlertState::Resolved)
+}
+
+/// How often the alert has fired in its run, if this delivery says that it came again: it had resolved, and began anew
+/// since the last time that was counted. Counted at most once in `pause`, by the alert's own clock.
+pub fn came_again(run: &ResponseRun, alert: &Alert, pause: SignedDuration) -> Option<i64> {
+    let noted = |key: &str| run.annotations().get(key);
+    let counted = noted(FIRED_AT).and_then(|at| at.parse().ok()).or(run.spec.alert.starts_at.as_ref().map(|at| at.0));
+    let (began, counted): (Timestamp, Timestamp) = (alert.starts_at?, counted?);
+    let again = is_over(run) && began.duration_since(counted) >= pause;
+    again.then(|| noted(FIRINGS).and_then(|count| count.parse().ok()).unwrap_or(1_i64).saturating_add(1))
 }
 
 /// The run that no other follows.
@@ -89,11 +100,15 @@ pub fn decide(
         alert: alert.record(source, now),
         target: validate::target(spec, &alert.labels),
         mode: spec.mode,
+        drill: alert.labels.get(DRILL).is_some_and(|value| value == "true"),
         service_account_name: spec.service_account_name.clone(),
         steps: spec.steps.clone(),
         only_if: spec.only_if.clone(),
         guardrails: spec.guardrails.clone(),
         verify: spec.verify.clone(),
+        fallback: spec.fallback.clone(),
+        undo: spec.undo,
+        escalate: spec.escalate.clone(),
         attempt,
         follows,
     };
@@ -127,7 +142,7 @@ fn wants_another(response: &AlertResponse, last: &ResponseRun, now: Timestamp) -
     match last.phase() {
         // It would only say the same again.
         Phase::Observed => last.spec.mode != response.spec.mode || edited,
-        Phase::Skipped => response.spec.mode == Mode::Act || edited,
+        Phase::Skipped => response.spec.mode != Mode::Observe || edited,
         _ => last.spec.attempt + i32::from(was_an_attempt(last)) <= response.spec.guardrails.attempts,
     }
 }
@@ -215,6 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_that_comes_and_goes_within_the_cooldown_is_one_run_with_a_count() {
+        let minute = SignedDuration::from_mins(1);
+        let began = |seconds: i64| Alert { starts_at: Some(at(seconds)), ..alert("00000000deadbeef") };
+        let mut run = closed(Phase::Succeeded, true);
+        run.spec.alert.starts_at = Some(Time(at(-30)));
+        assert_eq!(came_again(&run, &began(120), minute), None, "it never resolved: Prometheus was restarted, say");
+        run.annotations_mut().insert(ALERT_STATE.into(), "Resolved".into());
+        assert_eq!(ask(&response(), &[&run], at(120)), Answer::Existing(run.name_any()));
+        assert_eq!(came_again(&run, &began(120), minute), Some(2));
+        run.annotations_mut().extend([(FIRINGS.into(), "2".into()), (FIRED_AT.into(), at(120).to_string())]);
+        assert_eq!(came_again(&run, &began(120), minute), None, "a repeat of the same firing");
+        assert_eq!(came_again(&run, &began(179), minute), None, "no more than one write a minute");
+        assert_eq!(came_again(&run, &began(180), minute), Some(3));
+    }
+
+    #[test]
     fn an_alert_that_never_resolved_gets_no_more_runs_than_attempts() {
         let first = closed(Phase::Failed, true);
         let mut second = created(ask(&response(), &[&first], at(900)));
@@ -242,6 +273,17 @@ mod tests {
         edited.metadata.generation = Some(4);
         assert!(matches!(ask(&edited, &[&closed(Phase::Skipped, false)], at(1)), Answer::Create(_)));
         assert!(matches!(ask(&edited, &[&closed(Phase::Succeeded, true)], at(1)), Answer::Existing(_)));
+    }
+
+    #[test]
+    fn an_alert_of_a_drill_makes_a_run_that_is_one() {
+        let mut drilled = alert("00000000deadbeef");
+        for (value, drill) in [("true", true), ("false", false)] {
+            drilled.labels.insert(DRILL.into(), value.into());
+            let owner = Owner::of(&response()).unwrap();
+            let run = created(decide(&response(), &owner, &drilled, &[], "webhook", at(0)));
+            assert_eq!((run.spec.drill, run.only_observes()), (drill, drill));
+        }
     }
 
     #[test]

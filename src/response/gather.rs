@@ -4,19 +4,18 @@
 //! missing or forbidden becomes a fact.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
-use kube::core::Selector;
 use kube::{Api, ResourceExt};
 
 use super::alertmanagers::{Alertmanagers, stack_of};
+use super::around::{self, Nearby};
 use super::condition::Told;
-use super::facts::{Asked, Facts, Known, Lookup, Workload};
+use super::facts::{Asked, Facts, Known, LookBack};
+use super::gather_workload::workload;
 use super::guard::PAUSE;
-use super::prometheuses;
-use crate::api::alert_response::{AlertResponse, StepAction};
+use super::{prometheuses, verify};
+use crate::api::alert_response::AlertResponse;
 use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, Phase, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
@@ -24,22 +23,32 @@ use crate::k8s::Guarded;
 /// An alert that was delivered so recently need not be asked for.
 const JUST_DELIVERED: SignedDuration = SignedDuration::from_secs(10);
 
-/// All facts but the other runs, which the caller reads under the lock that orders them.
+/// All facts but the other runs and the storm, which the caller looks at under the lock that orders them, and what was
+/// before, which only a run that is about to begin needs.
 pub async fn facts(
     context: &Context,
     alertmanagers: &Alertmanagers,
+    nearby: &Nearby,
     run: &ResponseRun,
     now: Timestamp,
 ) -> Result<Facts, kube::Error> {
     let proving = run.phase() == Phase::Verifying;
-    let (alert, workload, condition) =
-        tokio::try_join!(alert(alertmanagers, run, now), workload(context, run), condition(context, run))?;
-    if proving {
-        return Ok(Facts { alert, workload, condition, ..Facts::default() });
+    let (alert, workload, condition, look_back) = tokio::try_join!(
+        alert(alertmanagers, run, now),
+        workload(context, run),
+        condition(context, run),
+        look_back(context, run),
+    )?;
+    let slo = around::slo(nearby, run);
+    let facts = Facts { alert, workload, condition, slo, look_back, ..Facts::default() };
+    let to_undo = run.status.iter().flat_map(|status| &status.steps).any(|step| step.undo.is_some());
+    if proving && !to_undo {
+        return Ok(facts);
     }
-    let (response, paused_by) = tokio::try_join!(response(context, run), paused_by(context, run))?;
+    let (response, paused_by, around) =
+        tokio::try_join!(response(context, run), paused_by(context, run), around::around(context, nearby, run))?;
     let protected = is_protected(context, &run.namespace().unwrap_or_default());
-    Ok(Facts { response, paused_by, protected, alert, others: vec![], workload, condition })
+    Ok(Facts { response, paused_by, protected, around, ..facts })
 }
 
 /// Namespaces whose workloads are never touched: the operator's own, and those of its settings.
@@ -48,11 +57,10 @@ pub fn is_protected(context: &Context, namespace: &str) -> bool {
     settings.namespace == namespace || settings.protected_namespaces.iter().any(|n| n == namespace)
 }
 
-/// All runs of the namespace but this one, from the API server.
-pub async fn others(context: &Context, run: &ResponseRun) -> Result<Vec<ResponseRun>, kube::Error> {
-    let api = Api::<Guarded<ResponseRun>>::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
-    let listed = api.list(&ListParams::default()).await?;
-    Ok(listed.items.into_iter().filter_map(|r| r.0.ok()).filter(|r| r.uid() != run.uid()).collect())
+/// All runs, from the API server.
+pub async fn runs(context: &Context) -> Result<Vec<ResponseRun>, kube::Error> {
+    let listed = Api::<Guarded<ResponseRun>>::all(context.client.clone()).list(&ListParams::default()).await?;
+    Ok(listed.items.into_iter().filter_map(|run| run.0.ok()).collect())
 }
 
 async fn response(context: &Context, run: &ResponseRun) -> Result<Option<AlertResponse>, kube::Error> {
@@ -97,6 +105,24 @@ async fn condition(context: &Context, run: &ResponseRun) -> Result<Option<Told>,
     }
 }
 
+/// How it stands with `verify.promql` before anything is touched.
+pub async fn before(context: &Context, run: &ResponseRun) -> Result<Option<String>, kube::Error> {
+    match &run.spec.verify.promql {
+        Some(expr) => prometheuses::values(context, &run.spec.alert.source, expr).await,
+        None => Ok(None),
+    }
+}
+
+/// How far the alert looks back: once, when the proof begins and rests on the alert alone.
+async fn look_back(context: &Context, run: &ResponseRun) -> Result<LookBack, kube::Error> {
+    let verification = run.status.as_ref().and_then(|status| status.verification.as_ref());
+    let known = verification.is_some_and(|verification| verification.settle.is_some());
+    match run.phase() == Phase::Verifying && !known && verify::rests_on_the_alert(&run.spec.verify) {
+        true => prometheuses::look_back(context, &run.spec.alert).await,
+        false => Ok(LookBack::NotAsked),
+    }
+}
+
 /// What was delivered of the alert: the run itself was the first delivery, later ones are noted in its annotations.
 pub fn delivered(run: &ResponseRun) -> Known {
     let noted = |key: &str| run.annotations().get(key);
@@ -107,42 +133,4 @@ pub fn delivered(run: &ResponseRun) -> Known {
     let first = run.spec.alert.received_at.as_ref().map(|t| t.0);
     let seen_at = noted(ALERT_SEEN_AT).and_then(|t| t.parse().ok()).or(first);
     Known { state, seen_at, asked: Asked::NoAnswer }
-}
-
-async fn workload(context: &Context, run: &ResponseRun) -> Result<Lookup, kube::Error> {
-    let name = &run.spec.target.name;
-    if name.is_empty() {
-        return Ok(Lookup::NotLooked);
-    }
-    match read(context, run, name).await {
-        Ok(Some(workload)) => Ok(Lookup::Found(Box::new(workload))),
-        Ok(None) => Ok(Lookup::Missing),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Lookup::Failed(status.message.clone())),
-        Err(error) => Err(error),
-    }
-}
-
-async fn read(context: &Context, run: &ResponseRun, name: &str) -> Result<Option<Workload>, kube::Error> {
-    let (client, namespace) = (&context.client, run.namespace().unwrap_or_default());
-    let Some(deployment) = Api::<Deployment>::namespaced(client.clone(), &namespace).get_opt(name).await? else {
-        return Ok(None);
-    };
-    if run.phase() == Phase::Verifying {
-        return Ok(Some(Workload { deployment, ..Workload::default() }));
-    }
-    // A selector that cannot be read selects all of the namespace; the controller reference decides in the end.
-    let selector = deployment.spec.as_ref().and_then(|s| Selector::try_from(s.selector.clone()).ok());
-    let of_deployment = ListParams::default().labels_from(&selector.unwrap_or_default());
-    let replica_sets = Api::<ReplicaSet>::namespaced(client.clone(), &namespace).list(&of_deployment).await?.items;
-    let scales = run.spec.steps.iter().any(|s| matches!(s.action(), Some(StepAction::Scale(_))));
-    let autoscalers = match scales {
-        true => {
-            Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), &namespace)
-                .list(&ListParams::default())
-                .await?
-                .items
-        }
-        false => vec![],
-    };
-    Ok(Some(Workload { deployment, replica_sets, autoscalers }))
 }

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use crate::api::alert_response::{AlertResponse, Mode};
+use crate::api::alert_response::AlertResponse;
 use crate::api::response_run::{ResponseRun, Verdict};
 
 /// Why the response has suspended itself; `None` while it has not. Runs of an earlier version of its spec do not count.
@@ -10,7 +10,7 @@ pub fn suspended<'a>(response: &AlertResponse, runs: impl Iterator<Item = &'a Re
     let mut closed: Vec<_> = runs
         .filter(|run| run.spec.response_ref.uid == response.uid().unwrap_or_default())
         .filter(|run| Some(run.spec.response_ref.generation) == response.metadata.generation)
-        .filter(|run| run.spec.mode == Mode::Act && run.acted())
+        .filter(|run| !run.only_observes() && run.acted())
         .filter_map(|run| {
             let status = run.status.as_ref()?;
             Some((status.finished_at.as_ref()?.0, run.name_any(), status.verdict?))

@@ -12,9 +12,10 @@ use super::credentials;
 use super::episode::{self, Answer};
 use super::payload::Alert;
 use super::receive::{Desk, NotTaken, Taken};
+use super::run;
 use super::stores::Stores;
 use super::validate::{Selector, validate};
-use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, FINGERPRINT, RESPONSE_UID};
+use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, FINGERPRINT, FIRED_AT, FIRINGS, RESPONSE_UID};
 use crate::api::{AlertResponse, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
@@ -90,12 +91,14 @@ impl Intake {
         if let Answer::Existing(name) =
             episode::decide(response, owner, alert, &cached.iter().collect::<Vec<_>>(), source, now)
         {
-            return self.note_firing(cached.iter().find(|run| run.name_any() == name), now).await;
+            return self.note_firing(cached.iter().find(|run| run.name_any() == name), alert, now).await;
         }
         // The cache may be behind; before a run comes into being, the API server is asked.
         let live = self.list(owner, &fingerprint).await?;
         match episode::decide(response, owner, alert, &live.iter().collect::<Vec<_>>(), source, now) {
-            Answer::Existing(name) => self.note_firing(live.iter().find(|run| run.name_any() == name), now).await,
+            Answer::Existing(name) => {
+                self.note_firing(live.iter().find(|run| run.name_any() == name), alert, now).await
+            }
             Answer::Create(run) => self.create(&run).await,
         }
     }
@@ -147,8 +150,11 @@ impl Intake {
         responses.dedup();
         for uid in &responses {
             let of_response: Vec<_> = runs.iter().filter(|run| run.spec.response_ref.uid == *uid).collect();
-            if let Some(latest) = episode::latest(&of_response) {
-                self.mark_resolved(latest, alert.ends_at.filter(|t| *t <= now).unwrap_or(now)).await?;
+            let latest = episode::latest(&of_response).map(ResourceExt::name_any);
+            // Those before it too, if something of them is open: an incident, people who are yet to be called.
+            let waits = |run: &&&ResponseRun| Some(run.name_any()) == latest || run::is_alive(run);
+            for run in of_response.iter().filter(waits) {
+                self.mark_resolved(run, alert.ends_at.filter(|t| *t <= now).unwrap_or(now)).await?;
             }
         }
         Ok(if matching.is_empty() && runs.is_empty() { Taken::Unmatched } else { Taken::Recorded })
@@ -159,11 +165,19 @@ impl Intake {
         if run.annotations().get(ALERT_STATE).map(String::as_str) == Some("Resolved") {
             return Ok(());
         }
-        self.note(run, AlertState::Resolved, at).await
+        self.note(run, state(AlertState::Resolved, at)).await
     }
 
-    async fn note_firing(&self, run: Option<&ResponseRun>, now: Timestamp) -> Result<(), NotTaken> {
-        let Some(run) = run.filter(|run| !run.phase().is_closed()) else { return Ok(()) };
+    /// That it fires, on an open run; that it came again, on any.
+    async fn note_firing(&self, run: Option<&ResponseRun>, alert: &Alert, now: Timestamp) -> Result<(), NotTaken> {
+        let Some(run) = run else { return Ok(()) };
+        let again = episode::came_again(run, alert, NOTE_EVERY).zip(alert.starts_at);
+        let again = again.map(|(count, began)| [(FIRINGS, count.to_string()), (FIRED_AT, began.to_string())]);
+        let again = again.into_iter().flatten();
+        if run.phase().is_closed() {
+            let again: HashMap<_, _> = again.collect();
+            return if again.is_empty() { Ok(()) } else { self.note(run, again).await };
+        }
         let noted = run.annotations().get(ALERT_STATE).map(String::as_str) == Some("Firing");
         let unnoted = run.annotations().get(ALERT_STATE).is_none();
         let created = run.spec.alert.received_at.as_ref().map(|t| t.0);
@@ -171,16 +185,16 @@ impl Intake {
         if (noted || unnoted) && seen.is_some_and(|seen: Timestamp| now.duration_since(seen) < NOTE_EVERY) {
             return Ok(());
         }
-        self.note(run, AlertState::Firing, now).await
+        self.note(run, state(AlertState::Firing, now).into_iter().chain(again).collect()).await
     }
 
-    async fn note(&self, run: &ResponseRun, state: AlertState, at: Timestamp) -> Result<(), NotTaken> {
+    async fn note(&self, run: &ResponseRun, annotations: HashMap<&'static str, String>) -> Result<(), NotTaken> {
         let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
         let note = Note {
             metadata: NoteMetadata {
                 // Makes the patch miss a namesake.
                 uid: run.uid(),
-                annotations: [(ALERT_STATE, format!("{state:?}")), (ALERT_SEEN_AT, at_second(at).to_string())].into(),
+                annotations,
             },
         };
         let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &namespace);
@@ -191,6 +205,11 @@ impl Intake {
             Err(error) => Err(failed("annotate ResponseRun", &name, &error)),
         }
     }
+}
+
+/// What is noted of an alert's state.
+fn state(state: AlertState, at: Timestamp) -> HashMap<&'static str, String> {
+    [(ALERT_STATE, format!("{state:?}")), (ALERT_SEEN_AT, at_second(at).to_string())].into()
 }
 
 #[derive(Debug, Serialize)]

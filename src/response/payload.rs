@@ -128,6 +128,12 @@ impl Alert {
     }
 }
 
+/// Whether a run keeps these labels as they arrived: none of them left out or cut.
+pub fn is_whole(labels: &BTreeMap<String, String>) -> bool {
+    let is_cut = |text: &str| text.len() > MAX_VALUE;
+    labels.len() < MAX_ENTRIES && !labels.iter().any(|(name, value)| is_cut(name) || is_cut(value))
+}
+
 fn cut(text: &str) -> String {
     if text.len() <= MAX_VALUE {
         return text.to_owned();

@@ -120,7 +120,7 @@ impl Absences {
 mod tests {
     use super::*;
     use crate::api::response_run::{ResponseRunSpec, RunAlert};
-    use crate::response::payload::Alert;
+    use crate::response::payload::{Alert, ApiState, Status};
 
     const FINGERPRINT: &str = "00000000deadbeef";
 
@@ -156,6 +156,19 @@ mod tests {
         assert_eq!(over(&absent(true), 0), 0);
         assert_eq!(over(&absent(true), 60), 0);
         assert_eq!(over(&absent(true), 90), 1);
+    }
+
+    #[test]
+    fn a_silenced_alert_is_not_over_until_it_is_gone() {
+        let (mut absences, runs) = (Absences::default(), [run()]);
+        let mut silenced = firing();
+        let alert = silenced.alerts.get_mut(FINGERPRINT).unwrap();
+        alert.status = Status::Api { state: ApiState::Suppressed };
+        assert!(!alert.asks_for_action(), "it leads to no other run");
+        let mut over = |answer: &Answer, seconds| absences.over("stack a/b", &runs, answer, at(seconds)).len();
+        assert_eq!((over(&silenced, 0), over(&silenced, 600)), (0, 0));
+        // No resolved is sent for it: the poller is the one who notices.
+        assert_eq!((over(&absent(true), 630), over(&absent(true), 720)), (0, 1));
     }
 
     #[test]

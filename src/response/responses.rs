@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, future, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::{self, Action, Config};
@@ -17,10 +16,10 @@ use tokio::sync::watch;
 
 use super::access::{Access, Rights};
 use super::stores::{Change, Stores};
-use super::{gather, in_vain, retention, validate};
-use crate::api::alert_response::{AlertResponseStatus, LastRun, Mode, RunCounts, StepAction};
+use super::{channels, gather, gather_workload, in_vain, needs, retention, validate};
+use crate::api::alert_response::{AlertResponseStatus, LastRun, Mode, RunCounts, RunHistory, TargetKind};
 use crate::api::response_run::{Phase, Verdict};
-use crate::api::{AlertResponse, NotificationChannel, ResponseRun};
+use crate::api::{AlertResponse, NotificationChannel, ResponseRun, SLO};
 use crate::context::{Context, stopped};
 use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Reportable, Reported};
@@ -91,8 +90,10 @@ impl Shared {
     async fn judge(&self, response: &AlertResponse) -> Result<Action, ApiError> {
         let now = Timestamp::now();
         let uid = response.uid().unwrap_or_default();
+        // Drills are deleted as other runs are, and count for nothing else.
         let runs = self.stores.runs(|run| run.spec.response_ref.uid == uid);
-        let runs: Vec<_> = runs.iter().collect();
+        let all: Vec<_> = runs.iter().collect();
+        let runs: Vec<_> = runs.iter().filter(|run| !run.spec.drill).collect();
         let (outcome, extras) = self.outcome(response, &runs).await?;
         let old = response.status.as_ref();
         let generation = response.metadata.generation;
@@ -116,10 +117,12 @@ impl Shared {
         {
             report::warn(&self.context, response, "Judge", outcome.reason(), outcome.message()).await;
         }
-        self.prune(&runs, now).await?;
+        self.prune(&all, &response.spec.run_history, now).await?;
         Ok(match outcome {
             Outcome::Failing { .. } => Action::requeue(RECHECK),
             Outcome::Ready { .. } | Outcome::Progressing { .. } => Action::requeue(RESYNC),
+            // Its runs still grow old.
+            Outcome::Stalled { .. } if !runs.is_empty() => Action::requeue(RESYNC),
             Outcome::Stalled { .. } => Action::await_change(),
         })
     }
@@ -144,13 +147,16 @@ impl Shared {
         if let Some(message) = in_vain::suspended(response, runs.iter().copied()) {
             return Ok((Outcome::Stalled { reason: "SuspendedItself", message }, extras));
         }
-        if let Some(name) = self.missing_channel(response).await? {
-            let message = format!(
-                "spec.steps: NotificationChannel {name} does not exist in namespace {namespace}: create it, or take it out of the notify step"
-            );
-            return Ok((Outcome::Failing { reason: "ChannelMissing", message }, extras));
+        if let Some((reason, message)) = self.unfit_channel(response).await? {
+            return Ok((Outcome::Failing { reason, message }, extras));
         }
-        if spec.mode == Mode::Act
+        if let Some((field, name)) = self.missing_slo(response).await? {
+            let message = format!(
+                "spec.{field}.name: SLO {name} does not exist in namespace {namespace}: create it, or take it out"
+            );
+            return Ok((Outcome::Failing { reason: "SLOMissing", message }, extras));
+        }
+        if spec.mode != Mode::Observe
             && let Some(refusal) = self.refusal(response, runs).await?
         {
             return Ok((refusal, extras));
@@ -161,22 +167,23 @@ impl Shared {
     /// Why the ServiceAccount could not carry out the steps.
     async fn refusal(&self, response: &AlertResponse, runs: &[&ResponseRun]) -> Result<Option<Outcome>, kube::Error> {
         let (spec, namespace) = (&response.spec, response.namespace().unwrap_or_default());
-        if !spec.steps.iter().any(|s| s.action().is_some_and(|a| a.changes_workload())) {
+        if !needs::steps(spec).any(|s| s.action().is_some_and(|a| a.repairs())) {
             return Ok(None);
         }
         let account = spec.service_account_name.as_deref().unwrap_or_default();
         let accounts = Api::<ServiceAccount>::namespaced(self.context.client.clone(), &namespace);
         if accounts.get_metadata_opt(account).await?.is_none() {
             let message = format!(
-                "spec.serviceAccountName: ServiceAccount {account} does not exist in namespace {namespace}: create it, and let it patch Deployments"
+                "spec.serviceAccountName: ServiceAccount {account} does not exist in namespace {namespace}: create it, and let it do what the steps need"
             );
             return Ok(Some(Outcome::Failing { reason: "ServiceAccountMissing", message }));
         }
         // A run that failed since may have failed for a lack of rights: asked again then.
         let failed = runs.iter().filter(|r| r.phase() == Phase::Failed).map(|r| r.name_any()).max();
         let epoch = format!("{}/{}", response.metadata.generation.unwrap_or_default(), failed.unwrap_or_default());
-        let target = spec.target.name.as_deref().filter(|n| !n.is_empty());
-        let access = Access { namespace: &namespace, account, deployment: target };
+        let autoscaler = gather_workload::autoscaler_of(&self.context.client, &namespace, spec).await?;
+        let needs = needs::needs(spec, autoscaler.as_deref());
+        let access = Access { namespace: &namespace, account, needs: &needs };
         let denied = self.rights.denied(&response.uid().unwrap_or_default(), &epoch, access).await?;
         Ok(denied.map(|message| Outcome::Failing { reason: "Forbidden", message }))
     }
@@ -185,43 +192,64 @@ impl Shared {
     async fn target_found(&self, response: &AlertResponse) -> Result<Option<Extra>, kube::Error> {
         let Some(name) = response.spec.target.name.as_deref().filter(|n| !n.is_empty()) else { return Ok(None) };
         let namespace = response.namespace().unwrap_or_default();
-        let found =
-            Api::<Deployment>::namespaced(self.context.client.clone(), &namespace).get_metadata_opt(name).await?;
-        let kind = response.spec.target.kind.as_str();
+        let kind = response.spec.target.kind;
+        let found = gather_workload::exists(&self.context.client, &namespace, kind, name).await?;
+        let (kind, place) = match kind {
+            TargetKind::Node => (kind.as_str(), "in this cluster".to_owned()),
+            kind => (kind.as_str(), format!("in namespace {namespace}")),
+        };
         Ok(Some(match found {
-            Some(_) => Extra {
+            true => Extra {
                 type_: "TargetFound",
                 status: Some(true),
                 reason: "Found",
                 message: format!("{kind}/{name} exists"),
             },
-            None => Extra {
+            false => Extra {
                 type_: "TargetFound",
                 status: Some(false),
                 reason: "Missing",
                 message: format!(
-                    "spec.target.name: {kind} {name} does not exist in namespace {namespace}; runs are skipped until it does"
+                    "spec.target.name: {kind} {name} does not exist {place}; runs are skipped until it does"
                 ),
             },
         }))
     }
 
-    async fn missing_channel(&self, response: &AlertResponse) -> Result<Option<String>, kube::Error> {
+    async fn unfit_channel(&self, response: &AlertResponse) -> Result<Option<(&'static str, String)>, kube::Error> {
         let namespace = response.namespace().unwrap_or_default();
         let api = Api::<Guarded<NotificationChannel>>::namespaced(self.context.client.clone(), &namespace);
-        for step in &response.spec.steps {
-            let Some(StepAction::Notify(notify)) = step.action() else { continue };
-            for channel in &notify.channels {
-                if api.get_metadata_opt(channel).await?.is_none() {
-                    return Ok(Some(channel.clone()));
-                }
+        for mention in channels::mentions(&response.spec) {
+            let found = api.get_opt(mention.channel).await?;
+            let fault = match found.as_ref().map(|channel| &channel.0) {
+                Some(Ok(channel)) => channels::fault(&mention, Some(&channel.spec), &namespace),
+                // Its own status says what is wrong with it.
+                Some(Err(_)) => None,
+                None => channels::fault(&mention, None, &namespace),
+            };
+            if fault.is_some() {
+                return Ok(fault);
             }
         }
         Ok(None)
     }
 
-    async fn prune(&self, runs: &[&ResponseRun], now: Timestamp) -> Result<(), kube::Error> {
-        for run in retention::superfluous(runs, now) {
+    /// Without it no run acts, or none is proved.
+    async fn missing_slo(&self, response: &AlertResponse) -> Result<Option<(&'static str, String)>, kube::Error> {
+        let (only_if, verify) = (&response.spec.only_if.slo, &response.spec.verify.slo);
+        let named = only_if.iter().map(|slo| ("onlyIf.slo", &slo.name));
+        let api =
+            Api::<Guarded<SLO>>::namespaced(self.context.client.clone(), &response.namespace().unwrap_or_default());
+        for (field, name) in named.chain(verify.iter().map(|slo| ("verify.slo", &slo.name))) {
+            if api.get_metadata_opt(name).await?.is_none() {
+                return Ok(Some((field, name.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn prune(&self, runs: &[&ResponseRun], history: &RunHistory, now: Timestamp) -> Result<(), kube::Error> {
+        for run in retention::superfluous(runs, history, now) {
             let api = Api::<Guarded<ResponseRun>>::namespaced(
                 self.context.client.clone(),
                 &run.namespace().unwrap_or_default(),
@@ -250,18 +278,17 @@ fn ready(response: &AlertResponse) -> Outcome {
     if spec.suspend {
         return Outcome::Ready { reason: "Suspended", message: "suspended: every run is skipped".into() };
     }
+    let namespace = response.namespace().unwrap_or_default();
+    let account = format!("{namespace}/{}", spec.service_account_name.as_deref().unwrap_or_default());
     match spec.mode {
         Mode::Observe => Outcome::Ready {
             reason: "Observing",
             message: format!("records what it would do to {target}; mode: Act makes it act"),
         },
-        Mode::Act => Outcome::Ready {
-            reason: "Acting",
-            message: format!(
-                "acts on {target} as {}/{}",
-                response.namespace().unwrap_or_default(),
-                spec.service_account_name.as_deref().unwrap_or_default()
-            ),
+        Mode::Act => Outcome::Ready { reason: "Acting", message: format!("acts on {target} as {account}") },
+        Mode::Approve => Outcome::Ready {
+            reason: "Approving",
+            message: format!("acts on {target} as {account}, each time that somebody approves"),
         },
     }
 }

@@ -9,33 +9,37 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::episode::is_over;
+use super::run::is_alive;
+use crate::api::alert_response::RunHistory;
 use crate::api::response_run::ResponseRun;
 
-/// Closed runs of a response that are kept.
-pub const KEEP: usize = 50;
 /// `maxRunsPerHour` looks back so far.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The runs to delete, of all runs of one response; the oldest first.
-pub fn superfluous<'a>(runs: &[&'a ResponseRun], now: Timestamp) -> Vec<&'a ResponseRun> {
+pub fn superfluous<'a>(runs: &[&'a ResponseRun], history: &RunHistory, now: Timestamp) -> Vec<&'a ResponseRun> {
     let followed: HashSet<&str> = runs.iter().filter_map(|r| r.spec.follows.as_deref()).collect();
-    let mut closed: Vec<_> = runs.iter().filter(|r| r.phase().is_closed()).copied().collect();
+    let mut closed: Vec<_> = runs.iter().filter(|r| !is_alive(r)).copied().collect();
     closed.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
-    let excess = closed.len().saturating_sub(KEEP);
+    let excess = closed.len().saturating_sub(usize::try_from(history.keep).unwrap_or_default().max(1));
+    let max_age = SignedDuration::try_from(history.max_age.0).unwrap_or(SignedDuration::MAX);
+    let finished = |run: &ResponseRun| run.status.as_ref().and_then(|s| s.finished_at.as_ref()).map(|t| t.0);
+    let aged = |run: &ResponseRun| finished(run).is_some_and(|at| now.duration_since(at) > max_age);
     let forgettable = |run: &&ResponseRun| {
-        let finished = run.status.as_ref().and_then(|s| s.finished_at.as_ref()).map(|t| t.0);
         let cooldown = SignedDuration::try_from(run.spec.guardrails.cooldown.0).unwrap_or(SignedDuration::MAX);
-        let old = finished.is_some_and(|at| now.duration_since(at) > cooldown.max(HOUR));
+        let old = finished(run).is_some_and(|at| now.duration_since(at) > cooldown.max(HOUR));
         // While the alert fires on, its latest run holds off the next one, and those that acted count as attempts.
         old && (is_over(run) || followed.contains(run.name_any().as_str()) && !run.acted())
     };
-    closed.into_iter().take(excess).filter(forgettable).collect()
+    let surplus = closed.into_iter().enumerate().filter(|(number, run)| *number < excess || aged(run));
+    surplus.map(|(_, run)| run).filter(forgettable).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::alert_response::{Guardrails, OnlyIf};
+    use crate::api::duration::PromDuration;
     use crate::api::response_run::{
         ALERT_STATE, Phase, ResponseRef, ResponseRunSpec, ResponseRunStatus, RunAlert, RunTarget,
     };
@@ -51,11 +55,15 @@ mod tests {
             alert: RunAlert::default(),
             target: RunTarget::default(),
             mode: Default::default(),
+            drill: false,
             service_account_name: None,
             steps: vec![],
             only_if: OnlyIf::default(),
             guardrails: Guardrails::default(),
             verify: Default::default(),
+            fallback: vec![],
+            undo: Default::default(),
+            escalate: vec![],
             attempt: 1,
             follows: None,
         };
@@ -69,7 +77,10 @@ mod tests {
     }
 
     fn names(runs: &[ResponseRun], now: i64) -> Vec<String> {
-        superfluous(&runs.iter().collect::<Vec<_>>(), at(now)).iter().map(|r| r.name_any()).collect()
+        superfluous(&runs.iter().collect::<Vec<_>>(), &RunHistory::default(), at(now))
+            .iter()
+            .map(|r| r.name_any())
+            .collect()
     }
 
     #[test]
@@ -86,6 +97,21 @@ mod tests {
         assert!(names(&runs, 10_000).is_empty());
         runs[2].spec.follows = Some("run-001".into());
         assert_eq!(names(&runs, 10_000), ["run-001"]);
+    }
+
+    #[test]
+    fn a_run_that_is_too_old_goes_however_few_there_are_unless_it_still_serves() {
+        let mut runs =
+            vec![run(0, Phase::Succeeded, true), run(1, Phase::Skipped, false), run(10_000, Phase::Failed, true)];
+        let history = RunHistory { keep: 2, max_age: PromDuration::from_mins(24 * 60) };
+        let names = |runs: &[ResponseRun], now| -> Vec<_> {
+            let all: Vec<_> = runs.iter().collect();
+            superfluous(&all, &history, at(now)).iter().map(|r| r.name_any()).collect()
+        };
+        assert_eq!(names(&runs, 20_000), ["run-000"], "beyond the number");
+        runs.remove(0);
+        assert!(names(&runs, 86_400).is_empty());
+        assert_eq!(names(&runs, 200_000), ["run-10000"], "the alert of run-001 still fires");
     }
 
     #[test]

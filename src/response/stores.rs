@@ -65,6 +65,16 @@ impl Stores {
         all.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| wanted(r)).cloned().collect()
     }
 
+    /// What is picked of the runs.
+    pub fn pick<T>(&self, pick: impl FnMut(&ResponseRun) -> Option<T>) -> Vec<T> {
+        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).filter_map(pick).collect()
+    }
+
+    /// Looks at every run, without a copy of it.
+    pub fn each_run(&self, mut look: impl FnMut(&ResponseRun)) {
+        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).for_each(&mut look);
+    }
+
     /// Whether there is such a run.
     pub fn any_run(&self, wanted: impl Fn(&ResponseRun) -> bool) -> bool {
         self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).any(wanted)

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::action::silence;
 use super::condition;
 use super::payload::Alert;
-use crate::api::alert_response::{AlertResponseSpec, Guardrails, StepAction};
+use crate::api::alert_response::{AlertResponseSpec, Diagnose, Guardrails, Job, Step, StepAction, TargetKind};
 use crate::api::duration::PromDuration;
 use crate::api::response_run::RunTarget;
 use crate::k8s::meta::is_object_name;
@@ -17,9 +18,15 @@ use crate::schedule::{Schedule, ScheduleError};
 
 /// Longer ones are no window but the rule.
 const LONGEST_WINDOW: PromDuration = PromDuration::from_mins(31 * 24 * 60);
+/// `maxRunsPerHour` counts the runs that are there.
+const LEAST_AGE: PromDuration = PromDuration::from_mins(60);
+
+/// A run waits for its Job, and other runs of the target for the run.
+const SHORTEST_JOB: PromDuration = PromDuration::from_secs(1);
+const LONGEST_JOB: PromDuration = PromDuration::from_mins(6 * 60);
 
 /// Why an AlertResponse can do nothing until its author changes it.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Invalid {
     #[error("spec.match.matchers[{index}]: {source}")]
     Matcher { index: usize, source: MatcherError },
@@ -31,18 +38,35 @@ pub enum Invalid {
         "spec.verify.settle ({settle}) is not shorter than spec.verify.within ({within}): the repair could never be proved"
     )]
     Settle { settle: String, within: String },
-    #[error("spec.steps[{index}] has no action: give one of rollback, restart, scale, notify")]
-    NoAction { index: usize },
+    #[error("spec.{at} has no action: give one of {}", StepAction::NAMES)]
+    NoAction { at: String },
     #[error(
-        "spec.steps[{index}].rollback.to is {value:?}: it must be lastHealthy, previous or the number of a revision"
+        "spec.{at}.{step} cannot be done to a {}, which spec.target names: possible are {}",
+        .kind.as_str(), possible(*.kind)
     )]
-    RollbackTo { index: usize, value: String },
-    #[error("spec.steps[{index}].scale.to ({to}) is above max ({max})")]
-    ScaleMax { index: usize, to: i32, max: i32 },
+    StepDoesNotFit { at: String, step: &'static str, kind: TargetKind },
+    #[error("spec.{at}.rollback.to is {value:?}: it must be lastHealthy, previous or the number of a revision")]
+    RollbackTo { at: String, value: String },
+    #[error("spec.{at}.scale.to ({to}) is above max ({max})")]
+    ScaleMax { at: String, to: i32, max: i32 },
+    #[error("spec.{at}.silence.for is {value}: it must be from 1m to 7d")]
+    SilenceFor { at: String, value: PromDuration },
+    #[error("spec.{at}.job.timeout is {value}: it must be from {SHORTEST_JOB} to {LONGEST_JOB}")]
+    JobTimeout { at: String, value: PromDuration },
+    #[error("spec.{at}.job.fromCronJob {name:?} is not the name of a CronJob: lower-case letters, digits, '-' and '.'")]
+    FromCronJob { at: String, name: String },
     #[error("spec.guardrails.maintenanceWindows[{index}].{field}: {message}")]
     MaintenanceWindow { index: usize, field: &'static str, message: String },
     #[error("spec.{field} {expr:?} does not parse{}: {}", .why.column.map(|at| format!(", column {at}")).unwrap_or_default(), .why.message)]
-    Promql { field: &'static str, expr: String, why: ExprError },
+    Promql { field: String, expr: String, why: ExprError },
+    #[error("spec.{field}.name {name:?} is not the name of an SLO: lower-case letters, digits, '-' and '.'")]
+    SloName { field: &'static str, name: String },
+    #[error(
+        "spec.{field} is {rate}: write a burn rate, for example 6; 1 spends the budget exactly in the SLO's window"
+    )]
+    BurnRate { field: &'static str, rate: f64 },
+    #[error("spec.runHistory.maxAge is {age}: write at least {LEAST_AGE}, since limits look back so far")]
+    MaxAge { age: String },
     #[error("spec.guardrails.minReady is {value:?}: write a number of replicas or a share of them, for example 50%")]
     MinReady { value: String },
     #[error("spec.target.name {name:?} is not the name of a workload: lower-case letters, digits, '-' and '.'")]
@@ -59,7 +83,11 @@ impl Reportable for Invalid {
             Self::Matcher { .. } => "InvalidMatcher",
             Self::MatchesEverything => "MatchesEverything",
             Self::Settle { .. } => "InvalidVerify",
-            Self::NoAction { .. } | Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
+            Self::SloName { .. } | Self::BurnRate { .. } => "InvalidSLO",
+            Self::MaxAge { .. } => "InvalidRunHistory",
+            Self::NoAction { .. } | Self::StepDoesNotFit { .. } => "InvalidStep",
+            Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
+            Self::SilenceFor { .. } | Self::JobTimeout { .. } | Self::FromCronJob { .. } => "InvalidStep",
             Self::Promql { .. } => "InvalidExpression",
             Self::MaintenanceWindow { .. } | Self::MinReady { .. } => "InvalidGuardrail",
             Self::TargetName { .. } => "InvalidTarget",
@@ -96,28 +124,109 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
         return Err(Invalid::Settle { settle, within });
     }
     guardrails(&spec.guardrails)?;
+    slos(spec)?;
+    if spec.run_history.max_age < LEAST_AGE {
+        return Err(Invalid::MaxAge { age: spec.run_history.max_age.to_string() });
+    }
     for (field, expr) in [("onlyIf.promql", &spec.only_if.promql), ("verify.promql", &spec.verify.promql)] {
         if let Some(Err(error)) = expr.as_deref().map(condition::question) {
-            return Err(Invalid::Promql { field, expr: expr.clone().unwrap_or_default(), why: error });
+            return Err(Invalid::Promql { field: field.into(), expr: expr.clone().unwrap_or_default(), why: error });
         }
     }
-    for (index, step) in spec.steps.iter().enumerate() {
+    let kind = spec.target.kind;
+    steps("steps", &spec.steps, kind)?;
+    for (index, fallback) in spec.fallback.iter().enumerate() {
+        steps(&format!("fallback[{index}].steps"), &fallback.steps, kind)?;
+    }
+    Ok(selector)
+}
+
+/// `field` is where they stand, below `spec`.
+fn steps(field: &str, steps: &[Step], kind: TargetKind) -> Result<(), Invalid> {
+    for (index, step) in steps.iter().enumerate() {
+        let at = || format!("{field}[{index}]");
         match step.action() {
-            None => return Err(Invalid::NoAction { index }),
+            None => return Err(Invalid::NoAction { at: at() }),
+            Some(action) if !action.fits(kind) => {
+                return Err(Invalid::StepDoesNotFit { at: at(), step: action.name(), kind });
+            }
             Some(StepAction::Rollback(rollback)) if rollback.destination().is_none() => {
-                return Err(Invalid::RollbackTo { index, value: format!("{:?}", rollback.to) });
+                return Err(Invalid::RollbackTo { at: at(), value: format!("{:?}", rollback.to) });
             }
             Some(StepAction::Scale(scale)) => {
                 if let (Some(to), Some(max)) = (scale.to, scale.max)
                     && to > max
                 {
-                    return Err(Invalid::ScaleMax { index, to, max });
+                    return Err(Invalid::ScaleMax { at: at(), to, max });
                 }
             }
-            Some(StepAction::Rollback(_) | StepAction::Restart(_) | StepAction::Notify(_)) => {}
+            Some(StepAction::Job(job)) => self::job(job, at())?,
+            Some(StepAction::Diagnose(diagnose)) => self::diagnose(diagnose, &at())?,
+            Some(StepAction::Silence(step)) if !(silence::SHORTEST..=silence::LONGEST).contains(&step.for_) => {
+                return Err(Invalid::SilenceFor { at: at(), value: step.for_ });
+            }
+            Some(StepAction::Silence(_)) => {}
+            Some(
+                StepAction::Rollback(_)
+                | StepAction::Restart(_)
+                | StepAction::DeletePod(_)
+                | StepAction::PauseRollout(_)
+                | StepAction::Cordon(_)
+                | StepAction::GithubIssue(_)
+                | StepAction::GithubWorkflow(_)
+                | StepAction::Notify(_),
+            ) => {}
         }
     }
-    Ok(selector)
+    Ok(())
+}
+
+/// The steps that can be done to a workload of this kind, in words.
+fn possible(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Deployment | TargetKind::Rollout => {
+            "rollback, restart, scale, deletePod, pauseRollout, and the steps that change no workload"
+        }
+        TargetKind::StatefulSet => "rollback, restart, scale, deletePod, and the steps that change no workload",
+        TargetKind::DaemonSet => "rollback, restart, deletePod, and the steps that change no workload",
+        TargetKind::Node => "cordon, and the steps that change no workload",
+    }
+}
+
+fn job(job: &Job, at: String) -> Result<(), Invalid> {
+    if !is_object_name(&job.from_cron_job) {
+        return Err(Invalid::FromCronJob { at, name: job.from_cron_job.clone() });
+    }
+    if !(SHORTEST_JOB..=LONGEST_JOB).contains(&job.timeout) {
+        return Err(Invalid::JobTimeout { at, value: job.timeout });
+    }
+    Ok(())
+}
+
+fn diagnose(diagnose: &Diagnose, at: &str) -> Result<(), Invalid> {
+    for (index, expr) in diagnose.promql.iter().enumerate() {
+        if let Err(why) = condition::question(expr) {
+            return Err(Invalid::Promql { field: format!("{at}.diagnose.promql[{index}]"), expr: expr.clone(), why });
+        }
+    }
+    Ok(())
+}
+
+fn slos(spec: &AlertResponseSpec) -> Result<(), Invalid> {
+    let only_if = spec.only_if.slo.as_ref().map(|slo| ("onlyIf.slo", &slo.name));
+    let verify = spec.verify.slo.as_ref().map(|slo| ("verify.slo", &slo.name));
+    if let Some((field, name)) = only_if.into_iter().chain(verify).find(|(_, name)| !is_object_name(name)) {
+        return Err(Invalid::SloName { field, name: name.clone() });
+    }
+    match (&spec.only_if.slo, &spec.verify.slo) {
+        (Some(slo), _) if !(0.0..f64::INFINITY).contains(&slo.burn_above) => {
+            Err(Invalid::BurnRate { field: "onlyIf.slo.burnAbove", rate: slo.burn_above })
+        }
+        (_, Some(slo)) if slo.burn_below <= 0.0 || !slo.burn_below.is_finite() => {
+            Err(Invalid::BurnRate { field: "verify.slo.burnBelow", rate: slo.burn_below })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn guardrails(guardrails: &Guardrails) -> Result<(), Invalid> {
@@ -223,10 +332,39 @@ mod tests {
                 "spec.serviceAccountName \"kube-system:admin\"",
             ),
             ("{match: {alert: A}, target: {name: w}, steps: [{}]}", "spec.steps[0] has no action"),
+            (
+                "{match: {alert: A}, target: {kind: DaemonSet, name: w}, steps: [{restart: {}}, {scale: {to: 2}}]}",
+                "spec.steps[1].scale cannot be done to a DaemonSet, which spec.target names: possible are rollback, restart, deletePod,",
+            ),
+            (
+                "{match: {alert: A}, target: {kind: StatefulSet, name: w}, steps: [{pauseRollout: {}}]}",
+                "spec.steps[0].pauseRollout cannot be done to a StatefulSet",
+            ),
+            (
+                "{match: {alert: A}, target: {kind: Node, nameFromLabel: node}, steps: [{cordon: {}}], fallback: [{steps: [{restart: {}}]}]}",
+                "spec.fallback[0].steps[0].restart cannot be done to a Node, which spec.target names: possible are cordon",
+            ),
             ("{match: {alert: A}, target: {name: w}, steps: [{rollback: {to: 0}}]}", "spec.steps[0].rollback.to"),
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{scale: {to: 5, max: 4}}]}",
                 "scale.to (5) is above max (4)",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{silence: {for: 8d}}]}",
+                "spec.steps[0].silence.for is 8d",
+            ),
+            ("{match: {alert: A}, target: {name: w}, steps: [{silence: {for: 30s}}]}", "from 1m to 7d"),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{job: {fromCronJob: x, timeout: 7h}}]}",
+                "spec.steps[0].job.timeout is 7h: it must be from 1s to 6h",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{job: {fromCronJob: ../x}}]}",
+                "spec.steps[0].job.fromCronJob \"../x\"",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{diagnose: {promql: [up, 'up ==']}}]}",
+                "spec.steps[0].diagnose.promql[1] \"up ==\" does not parse",
             ),
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {within: 30s, settle: 30s}}",
@@ -235,6 +373,22 @@ mod tests {
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {promql: 'up =='}}",
                 "spec.verify.promql \"up ==\" does not parse",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], onlyIf: {slo: {name: Shop, burnAbove: 6}}}",
+                "spec.onlyIf.slo.name \"Shop\"",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], onlyIf: {slo: {name: shop, burnAbove: -1}}}",
+                "spec.onlyIf.slo.burnAbove is -1",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], verify: {slo: {name: shop, burnBelow: 0}}}",
+                "spec.verify.slo.burnBelow is 0",
+            ),
+            (
+                "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], runHistory: {maxAge: 5m}}",
+                "spec.runHistory.maxAge is 5m: write at least 1h",
             ),
             (
                 "{match: {alert: A}, target: {name: w}, steps: [{restart: {}}], guardrails: {minReady: half}}",

@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::condition::Told;
-use super::facts::{Asked, Facts, Known, Lookup};
+use super::facts::{Asked, Facts, Known, LookBack, Lookup};
 use super::guard::short;
 use crate::api::alert_response::Verify;
-use crate::api::response_run::{AlertState, ResponseRun, Verdict, Verification};
+use crate::api::response_run::{AlertState, ResponseRun, Settle, Verdict, Verification};
 use crate::k8s::status::at_second;
 use crate::k8s::workload::{Health, health};
 
@@ -47,30 +47,39 @@ pub fn begin(verify: &Verify, now: Timestamp) -> Verification {
 }
 
 /// Looks at alert and workload. Pass: both have held for `settle`. At the deadline: Fail if one is known not to hold,
-/// Inconclusive if nobody can tell. What begins to hold before the deadline may still settle after it.
+/// Inconclusive if nobody can tell, or if it would have to hold for longer than there is time. What begins to hold before
+/// the deadline may still settle after it.
 pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now: Timestamp) -> Judgement {
     let started = verification.started_at.as_ref().map_or(now, |t| t.0);
     let deadline = verification.deadline.as_ref().map_or(now, |t| t.0);
     let alert = alert(&facts.alert, started);
     let workload = workload(&facts.workload, &run.spec.target.reference());
-    let promql = run.spec.verify.promql.as_ref().map(|_| condition(facts.condition.as_ref()));
-    let all: Vec<&Holds> = [&alert, &workload].into_iter().chain(&promql).collect();
+    let verify = &run.spec.verify;
+    let promql = verify.promql.as_ref().map(|_| condition(facts.condition.as_ref(), "promql"));
+    let promql = promql.map(|holds| compared(holds, run.status.as_ref().and_then(|status| status.before.as_deref())));
+    let slo = verify.slo.as_ref().map(|_| condition(facts.slo.as_ref(), "slo"));
+    let all: Vec<&Holds> = [&alert, &workload].into_iter().chain(&promql).chain(&slo).collect();
     let holds = all.iter().all(|holds| matches!(holds, Holds::Yes(_)));
     let holds_since = holds.then(|| verification.holds_since.clone().unwrap_or(Time(at_second(now))));
-    let settle = SignedDuration::try_from(run.spec.verify.settle.0).unwrap_or(SignedDuration::MAX);
-    let verdict = match &holds_since {
-        Some(since) if now.duration_since(since.0) >= settle => {
-            Some((Verdict::Pass, all.iter().map(|holds| holds.words()).collect::<Vec<_>>().join(", ")))
+    let settle = verification.settle.clone().or_else(|| settle(verify, &facts.look_back));
+    let within = deadline.duration_since(started);
+    let verdict = match (&holds_since, &settle) {
+        (Some(since), Some(settle)) if settle.for_ <= verify.within => {
+            let settle = SignedDuration::try_from(settle.for_.0).unwrap_or(SignedDuration::MAX);
+            let words = || all.iter().map(|holds| holds.words()).collect::<Vec<_>>().join(", ");
+            (now.duration_since(since.0) >= settle).then(|| (Verdict::Pass, words()))
         }
-        Some(_) => None,
-        None if now < deadline => None,
-        None => Some(at_deadline(&all, deadline.duration_since(started))),
+        _ if now < deadline => None,
+        (None, _) => Some(at_deadline(&all, within)),
+        (Some(_), settle) => Some((Verdict::Inconclusive, unsettled(settle.as_ref(), verify, &facts.look_back))),
     };
     let finished_at = verdict.as_ref().map(|_| Time(at_second(now)));
     let verification = Verification {
         alert: alert.words().to_owned(),
         workload: workload.words().to_owned(),
         promql: promql.as_ref().map(|holds| holds.words().to_owned()).unwrap_or_default(),
+        slo: slo.as_ref().map(|holds| holds.words().to_owned()).unwrap_or_default(),
+        settle,
         holds_since,
         finished_at,
         ..verification.clone()
@@ -95,12 +104,62 @@ fn at_deadline(all: &[&Holds], within: SignedDuration) -> (Verdict, String) {
     }
 }
 
-fn condition(told: Option<&Told>) -> Holds {
+/// Whether nothing but the alert says that the repair has helped: then its own look-back counts.
+pub fn rests_on_the_alert(verify: &Verify) -> bool {
+    verify.promql.is_none() && verify.slo.is_none()
+}
+
+/// How long it must hold. An alert that looks back 5m and is quiet for 10 s may be quiet because its series ended with the
+/// old pods; once it was quiet for 5m, it has judged 5m of the new ones. `None` while that cannot be told.
+fn settle(verify: &Verify, look_back: &LookBack) -> Option<Settle> {
+    let author = |message: String| Settle { for_: verify.settle, message };
+    if !rests_on_the_alert(verify) {
+        return Some(author(String::new()));
+    }
+    match look_back {
+        LookBack::Known(longer) if *longer > verify.settle => {
+            let mut message = format!("the alert looks back {longer}");
+            if *longer > verify.within {
+                message.push_str(&format!(", longer than verify.within ({})", verify.within));
+            }
+            Some(Settle { for_: *longer, message })
+        }
+        LookBack::Known(_) => Some(author(String::new())),
+        LookBack::Unknown(why) => Some(author(why.clone())),
+        LookBack::NotAsked | LookBack::NoAnswer(_) => None,
+    }
+}
+
+/// Why what holds at the deadline proves nothing.
+fn unsettled(settle: Option<&Settle>, verify: &Verify, look_back: &LookBack) -> String {
+    let way_out = "or give verify.promql or verify.slo";
+    match (settle, look_back) {
+        (Some(Settle { for_, .. }), _) => format!(
+            "the alert is quiet and the workload rolled out, but the alert looks back {for_}, longer than verify.within ({}): it has not seen so much of the repaired workload; set verify.within to {for_} or more, {way_out}",
+            verify.within
+        ),
+        (None, LookBack::NoAnswer(why)) => format!("how far the alert looks back cannot be told: {why}"),
+        (None, _) => "how far the alert looks back was not asked".to_owned(),
+    }
+}
+
+/// With what it was before the repair.
+fn compared(holds: Holds, before: Option<&str>) -> Holds {
+    let Some(before) = before else { return holds };
+    let add = |words: String| format!("{words}, was {before} before the repair");
+    match holds {
+        Holds::Yes(words) => Holds::Yes(add(words)),
+        Holds::No(words) => Holds::No(add(words)),
+        Holds::Unknown(words) => Holds::Unknown(add(words)),
+    }
+}
+
+fn condition(told: Option<&Told>, field: &str) -> Holds {
     match told {
         Some(Told::Holds(words)) => Holds::Yes(words.clone()),
         Some(Told::Not(words)) => Holds::No(words.clone()),
         Some(Told::NoData(words) | Told::NoAnswer(words)) => Holds::Unknown(words.clone()),
-        None => Holds::Unknown("verify.promql was not asked".into()),
+        None => Holds::Unknown(format!("verify.{field} was not asked")),
     }
 }
 
@@ -123,10 +182,8 @@ fn alert(known: &Known, repaired: Timestamp) -> Holds {
 
 fn workload(lookup: &Lookup, reference: &str) -> Holds {
     match lookup {
-        Lookup::Found(workload) => match health(&workload.deployment) {
-            Health::Healthy(replicas) => {
-                Holds::Yes(format!("{reference} rolled out, {replicas} of {replicas} available"))
-            }
+        Lookup::Found(workload) => match health(&workload.object) {
+            Health::Healthy(words) => Holds::Yes(format!("{reference} {words}")),
             Health::Unhealthy(why) => Holds::No(format!("{reference} is not healthy: {why}")),
         },
         Lookup::Missing => Holds::No(format!("{reference} does not exist any more")),
@@ -138,6 +195,10 @@ fn workload(lookup: &Lookup, reference: &str) -> Holds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::alert_response::SloCalm;
+    use crate::api::duration::PromDuration;
+    use crate::api::response_run::ResponseRunStatus;
+    use crate::k8s::workload::Object;
     use crate::response::facts::Workload;
     use serde_json::json;
 
@@ -155,13 +216,15 @@ mod tests {
     }
 
     fn facts(state: AlertState, asked: Asked, available: i32) -> Facts {
-        let deployment = serde_json::from_value(json!({
+        let deployment: k8s_openapi::api::apps::v1::Deployment = serde_json::from_value(json!({
             "metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": {}, "template": {}},
             "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": available},
         }))
         .unwrap();
-        let workload = Lookup::Found(Box::new(Workload { deployment, ..Workload::default() }));
-        Facts { alert: Known { state, asked, seen_at: None }, workload, ..Facts::default() }
+        let object = Object::Deployment(Box::new(deployment));
+        let workload = Lookup::Found(Box::new(Workload { object, ..Workload::default() }));
+        let look_back = LookBack::Unknown(String::new());
+        Facts { alert: Known { state, asked, seen_at: None }, workload, look_back, ..Facts::default() }
     }
 
     /// The verdict at the deadline of a repair that ended at second 0.
@@ -213,7 +276,7 @@ mod tests {
             let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
             let (reached, why) = judge(&run, &first.verification, &facts, at(600)).verdict.unwrap();
             assert_eq!(reached, verdict, "{why}");
-            assert_eq!(first.verification.promql.is_empty(), false);
+            assert!(!first.verification.promql.is_empty());
         }
     }
 
@@ -223,6 +286,86 @@ mod tests {
         let late = judge(&run, &begin(&run.spec.verify, at(0)), &well, at(590));
         assert_eq!(judge(&run, &late.verification, &well, at(610)).verdict, None);
         assert_eq!(judge(&run, &late.verification, &well, at(620)).verdict.unwrap().0, Verdict::Pass);
+    }
+
+    #[test]
+    fn it_settles_for_as_long_as_the_alert_looks_back() {
+        let run = run();
+        let looking_back = |minutes: u64| Facts {
+            look_back: LookBack::Known(PromDuration::from_mins(minutes)),
+            ..facts(AlertState::Resolved, Asked::NoAnswer, 1)
+        };
+        let first = judge(&run, &begin(&run.spec.verify, at(0)), &looking_back(5), at(10));
+        let settle = Settle { for_: PromDuration::from_mins(5), message: "the alert looks back 5m".into() };
+        assert_eq!(first.verification.settle, Some(settle));
+        // It is asked once; what is on record counts.
+        let later = facts(AlertState::Resolved, Asked::NoAnswer, 1);
+        assert_eq!(judge(&run, &first.verification, &later, at(309)).verdict, None);
+        assert_eq!(judge(&run, &first.verification, &later, at(310)).verdict.unwrap().0, Verdict::Pass);
+        // Who looks back for less than the author waits anyway adds nothing.
+        let brief = Facts { look_back: LookBack::Known(PromDuration::from_secs(10)), ..later };
+        let settle = judge(&run, &begin(&run.spec.verify, at(0)), &brief, at(10)).verification.settle;
+        assert_eq!(settle, Some(Settle { for_: PromDuration::from_secs(30), message: String::new() }));
+    }
+
+    #[test]
+    fn an_alert_that_looks_back_longer_than_there_is_time_proves_nothing_and_says_the_way_out() {
+        let run = run();
+        let hour = LookBack::Known(PromDuration::from_mins(60));
+        let facts = Facts { look_back: hour, ..facts(AlertState::Resolved, Asked::NoAnswer, 1) };
+        let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
+        let said = first.verification.settle.as_ref().map(|settle| settle.message.as_str());
+        assert_eq!(said, Some("the alert looks back 1h, longer than verify.within (10m)"));
+        assert_eq!(judge(&run, &first.verification, &facts, at(599)).verdict, None);
+        let (verdict, why) = judge(&run, &first.verification, &facts, at(600)).verdict.unwrap();
+        assert_eq!(verdict, Verdict::Inconclusive);
+        assert!(why.contains("looks back 1h, longer than verify.within (10m)"), "{why}");
+        assert!(why.contains("set verify.within to 1h or more, or give verify.promql"), "{why}");
+    }
+
+    #[test]
+    fn while_the_look_back_cannot_be_asked_nothing_is_proved() {
+        let run = run();
+        let away = LookBack::NoAnswer("Prometheus is away".into());
+        let facts = Facts { look_back: away, ..facts(AlertState::Resolved, Asked::NoAnswer, 1) };
+        let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
+        assert_eq!((first.verdict, first.verification.settle.clone()), (None, None));
+        let (verdict, why) = judge(&run, &first.verification, &facts, at(600)).verdict.unwrap();
+        assert_eq!(
+            (verdict, why.as_str()),
+            (Verdict::Inconclusive, "how far the alert looks back cannot be told: Prometheus is away")
+        );
+    }
+
+    #[test]
+    fn a_measured_proof_needs_no_look_back_and_tells_what_was_before() {
+        let mut run = run();
+        run.spec.verify.promql = Some("errors < 0.01".into());
+        let before = Some("0.213".to_owned());
+        run.status = Some(ResponseRunStatus { before, ..ResponseRunStatus::default() });
+        let condition = Some(Told::Holds("errors < 0.01 (is 0)".into()));
+        let facts =
+            Facts { condition, look_back: LookBack::NotAsked, ..facts(AlertState::Resolved, Asked::NoAnswer, 1) };
+        let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
+        assert_eq!(first.verification.promql, "errors < 0.01 (is 0), was 0.213 before the repair");
+        assert_eq!(judge(&run, &first.verification, &facts, at(40)).verdict.unwrap().0, Verdict::Pass);
+    }
+
+    #[test]
+    fn an_slo_that_still_burns_is_no_proof() {
+        let mut run = run();
+        run.spec.verify.slo = Some(SloCalm { name: "checkout".into(), burn_below: 1.0 });
+        for (told, verdict) in [
+            (Some(Told::Holds("SLO checkout burns below 1x (0.20x over 5m)".into())), Verdict::Pass),
+            (Some(Told::Not("SLO checkout does not burn below 1x (9.00x over 5m)".into())), Verdict::Fail),
+            (Some(Told::NoData("no data for the burn rate of SLO checkout".into())), Verdict::Inconclusive),
+            (None, Verdict::Inconclusive),
+        ] {
+            let facts = Facts { slo: told, ..facts(AlertState::Resolved, Asked::NoAnswer, 1) };
+            let first = judge(&run, &begin(&run.spec.verify, at(0)), &facts, at(10));
+            assert_eq!(judge(&run, &first.verification, &facts, at(600)).verdict.unwrap().0, verdict);
+            assert!(!first.verification.slo.is_empty());
+        }
     }
 
     #[test]

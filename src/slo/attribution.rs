@@ -56,7 +56,7 @@ pub fn periods(slo: &Checked, runs: &[ResponseRun], responses: &[AlertResponse],
 /// An alert speaks of an SLO when its labels name it, or its service.
 fn concerns(run: &ResponseRun, slo: &Checked) -> bool {
     let label = |name: &str| run.spec.alert.labels.get(name).map(String::as_str);
-    if run.namespace().as_deref() != Some(slo.namespace.as_str()) {
+    if run.spec.drill || run.namespace().as_deref() != Some(slo.namespace.as_str()) {
         return false;
     }
     match label("slo") {

@@ -18,7 +18,8 @@ use crate::context::Context;
 use crate::k8s::apply::ApplyError;
 use crate::k8s::meta::{OWNER_UID, Owner, SET};
 use crate::k8s::report::chain;
-use crate::notify::deliver::{self, Message};
+use crate::notify::deliver;
+use crate::notify::message::Message;
 use crate::prometheus::Prometheus;
 use crate::stack::names::PROMETHEUS;
 
@@ -154,7 +155,7 @@ impl Retries {
         let mut arrived = vec![];
         for (errand, sent) in join_all(errands.iter().map(send)).await {
             match sent {
-                Ok(()) => {
+                Ok(_) => {
                     self.0.remove(&errand.key());
                     arrived.push(errand);
                 }
@@ -203,7 +204,8 @@ mod tests {
             dedup_key: "k".into(),
             source: String::new(),
             severity: String::new(),
-            resolves: false,
+            stage: crate::notify::message::Stage::News,
+            reference: None,
         };
         Errand { channel: channel.into(), message, notice: None }
     }

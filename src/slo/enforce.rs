@@ -11,7 +11,7 @@ use super::status::remaining_text;
 use crate::api::change_freeze::{ChangeFreeze, ChangeFreezeSpec, Workload};
 use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, Passed, Priority, SloStanding, Threshold, Told};
 use crate::k8s::meta::{Owner, bounded};
-use crate::notify::deliver::Message;
+use crate::notify::message::{Message, Stage};
 
 /// The SLOs that name a policy, with where they stand; `None`: nobody has measured them yet.
 pub type Members<'a> = BTreeMap<String, Option<&'a Standing>>;
@@ -131,6 +131,7 @@ fn freeze(owner: &Owner, policy: &ErrorBudgetPolicySpec, standing: &SloStanding)
         from: None,
         until: None,
         slo: Some(standing.name.clone()),
+        hold_responses: false,
     };
     let mut freeze = ChangeFreeze::new(&freeze_name(&owner.name, &standing.name), spec);
     freeze.metadata = owner.child(freeze_name(&owner.name, &standing.name), "freeze");
@@ -229,7 +230,8 @@ pub fn message(owner: &Owner, policy: &ErrorBudgetPolicySpec, standings: &[SloSt
         dedup_key: format!("{uid}-{slo}-{below}"),
         source: format!("{namespace}/SLO/{slo}"),
         severity: severity(level, *begins).into(),
-        resolves: !begins,
+        stage: if *begins { Stage::News } else { Stage::Resolved },
+        reference: None,
     }
 }
 

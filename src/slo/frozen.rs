@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::api::change_freeze::{ChangeFreezeStatus, Workload};
+use crate::api::change_freeze::{ChangeFreezeSpec, ChangeFreezeStatus, Workload};
 use crate::api::{ChangeFreeze, Conditioned};
 use crate::k8s::status::{Extra, Outcome, at_second, conditions};
 
@@ -38,6 +38,11 @@ pub fn exempt(namespace: &str, home: &str, exempt: &[String]) -> Option<&'static
     here.then_some(
         "this namespace is the operator's, kube-system, or among changeFreezes.exemptNamespaces of the chart",
     )
+}
+
+/// Whether `now` is between its beginning and its end, wherever it is.
+pub fn is_due(spec: &ChangeFreezeSpec, now: Timestamp) -> bool {
+    spec.from.as_ref().is_none_or(|from| from.0 <= now) && spec.until.as_ref().is_none_or(|until| now < until.0)
 }
 
 /// Judges `freeze` at `now`.

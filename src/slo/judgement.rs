@@ -8,7 +8,7 @@ use super::policy;
 use crate::api::error_budget_policy::{ErrorBudgetPolicySpec, ErrorBudgetPolicyStatus, LastReport, SloStanding};
 use crate::k8s::meta::Owner;
 use crate::k8s::status::Outcome;
-use crate::notify::deliver::Message;
+use crate::notify::message::{Message, Stage};
 use crate::schedule::Schedule;
 
 /// Characters of a report in a message; all of it is in the ConfigMap.
@@ -136,7 +136,8 @@ pub fn report_message(owner: &Owner, at: Timestamp, text: &str) -> Message {
         dedup_key: format!("{uid}-report-{}", at.as_second()),
         source: format!("{namespace}/ErrorBudgetPolicy/{name}"),
         severity: "info".into(),
-        resolves: false,
+        stage: Stage::News,
+        reference: None,
     }
 }
 

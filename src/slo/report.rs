@@ -218,7 +218,7 @@ fn runs(facts: &Facts<'_>) -> Table {
             ]
         })
     };
-    let mut rows: Vec<_> = facts.runs.iter().filter_map(row).collect();
+    let mut rows: Vec<_> = facts.runs.iter().filter(|run| !run.spec.drill).filter_map(row).collect();
     rows.sort();
     rows.reverse();
     rows.truncate(ROWS);

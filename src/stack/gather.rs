@@ -89,7 +89,7 @@ fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> B
         .flat_map(|a| a.routes.iter().map(|r| r.channel.as_str()).chain(a.default_channel.as_deref()))
         .collect();
     let of_channels =
-        channels.iter().filter(|c| used.contains(c.name_any().as_str())).flat_map(|c| c.spec.secret_refs());
+        channels.iter().filter(|c| used.contains(c.name_any().as_str())).flat_map(|c| c.spec.routed_secret_refs());
     let remotes = spec.prometheus.iter().flat_map(|p| p.remote_write.iter().flat_map(RemoteWrite::secret_refs));
     of_channels.chain(remotes).map(|(_, reference)| reference.name.clone()).collect()
 }

@@ -16,10 +16,11 @@ use super::names::{ALERTMANAGER, CONFIG_REVISION, PROMETHEUS};
 use super::observed::StackObservations;
 use super::pods::{Answer, Component, PodFacts};
 use super::status::{Pool, Seen};
+use crate::alertmanager::Alertmanager;
 use crate::api::monitoring_stack::TargetCounts;
 use crate::context::Context;
 use crate::k8s::meta::{self, Owner};
-use crate::prometheus::{Alertmanager, HttpError, Prometheus};
+use crate::prometheus::{HttpError, Prometheus};
 
 /// So long one pass waits for a changed configuration to be loaded; the next one goes on.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -128,7 +128,13 @@ fn channel_fault(
         };
         return Some((CHANNEL_NOT_FOUND, format!("there is no NotificationChannel {name}: {hint}")));
     };
-    let missing = channel.spec.secret_refs().into_iter().find_map(|(field, wanted)| secrets.missing(field, wanted))?;
+    if channel.spec.github.is_some() {
+        let why = format!(
+            "NotificationChannel {name} has spec.github, to which Alertmanager cannot send: it serves the steps githubIssue and githubWorkflow of AlertResponses; name a channel of another type"
+        );
+        return Some(("ChannelOfGithub", why));
+    }
+    let missing = channel.spec.routed_secret_refs().find_map(|(field, wanted)| secrets.missing(field, wanted))?;
     Some(("ChannelSecretMissing", format!("NotificationChannel {name}: {missing}")))
 }
 

@@ -1,6 +1,7 @@
 //! What keeps a response from doing harm.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,24 @@ pub struct Guardrails {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// What to do about a workload that GitOps keeps. Default Respect.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gitops: Gitops,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What to do about a workload that Argo CD or Flux keeps as it is in Git.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Gitops {
+    /// Steps that change what is in Git (rollback, scale) are refused: the change would be put back. Those that Git does
+    /// not speak of (restart, deletePod, pauseRollout, cordon, job) are done.
+    #[default]
+    Respect,
+    /// All steps are done, for a source that does not put back what they change.
+    Ignore,
 }
 
 /// A time that comes again.
@@ -68,12 +87,13 @@ impl Default for Guardrails {
             max_runs_per_hour: 4,
             min_ready: None,
             maintenance_windows: vec![],
+            gitops: Gitops::Respect,
         }
     }
 }
 
 /// What must hold besides the alert before a run acts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OnlyIf {
     /// Asked of the Prometheus of the alert's stack, for example `sum(rate(http_requests_total{job="checkout"}[5m])) > 1`. A
@@ -82,10 +102,57 @@ pub struct OnlyIf {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub promql: Option<String>,
+    /// Act only while the error budget of an SLO burns. Where nobody has measured it, nothing is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloBurns>,
 }
 
 impl OnlyIf {
     pub fn is_empty(&self) -> bool {
-        self.promql.is_none()
+        self.promql.is_none() && self.slo.is_none()
+    }
+}
+
+/// An SLO whose budget must burn faster than this.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SloBurns {
+    /// Name of an SLO in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Burn rate over the last 5 minutes, of the group with the least budget left: 1 spends the budget exactly in the SLO's
+    /// window. It must be above this.
+    #[x_kube(validation = Rule::new("self >= 0.0").message("burnAbove is a burn rate, for example 6: 0 or more"))]
+    pub burn_above: f64,
+}
+
+/// An SLO whose budget must burn slower than this.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SloCalm {
+    /// Name of an SLO in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Burn rate over the last 5 minutes, of the group with the least budget left: 1 spends the budget exactly in the SLO's
+    /// window. It must be below this.
+    #[x_kube(validation = Rule::new("self > 0.0").message("burnBelow is a burn rate, for example 1: more than 0"))]
+    pub burn_below: f64,
+}
+
+/// Which closed runs are kept. One by which repeats of its alert are recognised, or that still counts for a limit, is kept
+/// in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunHistory {
+    /// So many at most; the oldest go. Default 50.
+    #[schemars(range(min = 1, max = 500))]
+    pub keep: i32,
+    /// None that was closed longer ago than this. Default 30d.
+    pub max_age: PromDuration,
+}
+
+impl Default for RunHistory {
+    fn default() -> Self {
+        Self { keep: 50, max_age: PromDuration::from_mins(30 * 24 * 60) }
     }
 }

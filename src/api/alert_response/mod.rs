@@ -1,14 +1,19 @@
 //! AlertResponse: which alerts lead to which steps on which workload, within which limits, and how it is proved.
 
 mod guardrails;
+mod outside;
+mod steps;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::guardrails::{Guardrails, MaintenanceWindow, OnlyIf};
+pub use self::guardrails::{Gitops, Guardrails, MaintenanceWindow, OnlyIf, RunHistory, SloBurns, SloCalm};
+pub use self::outside::{GithubIssue, GithubWorkflow, Notify, Silence};
+pub use self::steps::{
+    Cordon, DeletePod, Diagnose, Job, PauseRollout, Restart, RestartPods, Rollback, RollbackTo, Scale, Step, StepAction,
+};
 use super::Conditioned;
 use super::common::{Conditions, conditions_schema};
 use super::duration::PromDuration;
@@ -42,13 +47,18 @@ use super::response_run::{Phase, Verdict};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.mode != 'Act' || (has(self.serviceAccountName) && size(self.serviceAccountName) > 0)")
-        .message("mode Act needs serviceAccountName: the steps run with the rights of that ServiceAccount"),
+    validation = Rule::new("self.mode == 'Observe' || (has(self.serviceAccountName) && size(self.serviceAccountName) > 0)")
+        .message("modes Act and Approve need serviceAccountName: the steps run with the rights of that ServiceAccount"),
+    validation = Rule::new("!has(self.target.kind) || self.target.kind == 'Node' || self.steps.all(step, !has(step.cordon))")
+        .message("cordon needs target.kind Node"),
+    validation = Rule::new("!has(self.target.kind) || self.target.kind != 'Node' || self.steps.all(step, !has(step.rollback) && !has(step.restart) && !has(step.scale) && !has(step.deletePod) && !has(step.pauseRollout))")
+        .message("a Node can be cordoned; rollback, restart, scale, deletePod and pauseRollout need another target.kind"),
     validation = Rule::new("!has(self.guardrails) || !has(self.guardrails.minReady) || (type(self.guardrails.minReady) == int ? self.guardrails.minReady >= 0 : self.guardrails.minReady.matches('^([0-9]|[1-9][0-9]|100)%$'))")
         .message("guardrails.minReady is a number of replicas or a share of them, for example 50%")
 )]
 pub struct AlertResponseSpec {
-    /// Observe (default): record in a ResponseRun what would be done, and touch nothing. Act: do it.
+    /// Observe (default): record in a ResponseRun what would be done, and touch nothing. Approve: do it once somebody has
+    /// approved the run. Act: do it.
     #[serde(default)]
     pub mode: Mode,
     /// Which alerts lead to a run.
@@ -56,8 +66,9 @@ pub struct AlertResponseSpec {
     pub match_: Match,
     /// The workload that the steps repair; always in the namespace of this AlertResponse.
     pub target: Target,
-    /// ServiceAccount of this namespace under which the steps run. It needs `patch` on what the steps change:
-    /// Deployments, and HorizontalPodAutoscalers where one scales the target. Required by mode Act.
+    /// ServiceAccount of this namespace under which the steps run. It needs `patch` on what the steps change: the target,
+    /// and HorizontalPodAutoscalers where one scales it; `delete` on pods for deletePod, restart.pods NotReady and the
+    /// rollback of a StatefulSet; `patch` on rollouts/status for the rollback of a Rollout. Required by mode Act.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
@@ -74,7 +85,19 @@ pub struct AlertResponseSpec {
     /// How the repair is proved.
     #[serde(default)]
     pub verify: Verify,
-    /// After so many runs in a row that acted and did not help the response suspends itself, until its spec is changed.
+    /// What is tried next when the verification of the steps has failed, one after the other; each is verified as the
+    /// steps are. An inconclusive verification tries nothing more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub fallback: Vec<Fallback>,
+    /// When scale, pauseRollout and cordon are taken back. Default Never.
+    #[serde(default)]
+    pub undo: UndoWhen,
+    /// Who is told when the run has failed, was inconclusive or was refused, and the alert fires on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub escalate: Vec<EscalationLevel>,
+    /// After so many runs that acted and did not help the response suspends itself, until its spec is changed.
     /// Default 3.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 20))]
@@ -82,6 +105,9 @@ pub struct AlertResponseSpec {
     /// True: alerts are still recorded as runs, and every one of them is skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+    /// Which closed runs are kept.
+    #[serde(default)]
+    pub run_history: RunHistory,
 }
 
 fn three() -> i32 {
@@ -94,6 +120,8 @@ pub enum Mode {
     /// Record what would be done.
     #[default]
     Observe,
+    /// Do it once somebody has approved the run, by its annotation `evenkeel.dev/approve: "true"`.
+    Approve,
     /// Do it.
     Act,
 }
@@ -146,6 +174,14 @@ pub enum TargetKind {
     /// apps/v1 Deployment.
     #[default]
     Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
+    /// apps/v1 DaemonSet.
+    DaemonSet,
+    /// argoproj.io/v1alpha1 Rollout, of Argo Rollouts.
+    Rollout,
+    /// v1 Node, for the step cordon. It has no namespace: the ServiceAccount needs a ClusterRole for it.
+    Node,
 }
 
 impl TargetKind {
@@ -153,180 +189,24 @@ impl TargetKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Rollout => "Rollout",
+            Self::Node => "Node",
         }
     }
-}
-
-/// One step: exactly one action.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("[has(self.rollback), has(self.restart), has(self.scale), has(self.notify)].filter(given, given).size() == 1")
-        .message("a step is exactly one of rollback, restart, scale, notify")
-)]
-pub struct Step {
-    /// Go back to the pod template of an earlier revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollback: Option<Rollback>,
-    /// Replace all pods, as `kubectl rollout restart` does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restart: Option<Restart>,
-    /// Change the number of replicas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<Scale>,
-    /// Tell people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub notify: Option<Notify>,
-}
-
-/// The one action of a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum StepAction<'a> {
-    Rollback(&'a Rollback),
-    Restart(&'a Restart),
-    Scale(&'a Scale),
-    Notify(&'a Notify),
-}
-
-impl Step {
-    /// `None` when the step has no action (CEL refuses that). Of several, which CEL refuses too, the first.
-    pub fn action(&self) -> Option<StepAction<'_>> {
-        let Self { rollback, restart, scale, notify } = self;
-        rollback
-            .as_ref()
-            .map(StepAction::Rollback)
-            .or(restart.as_ref().map(StepAction::Restart))
-            .or(scale.as_ref().map(StepAction::Scale))
-            .or(notify.as_ref().map(StepAction::Notify))
-    }
-}
-
-impl StepAction<'_> {
-    /// The word of the API.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Rollback(_) => "rollback",
-            Self::Restart(_) => "restart",
-            Self::Scale(_) => "scale",
-            Self::Notify(_) => "notify",
-        }
-    }
-
-    /// Whether it touches the workload.
-    pub fn changes_workload(&self) -> bool {
-        match self {
-            Self::Rollback(_) | Self::Restart(_) | Self::Scale(_) => true,
-            Self::Notify(_) => false,
-        }
-    }
-}
-
-/// Go back to the pod template of an earlier revision. ConfigMaps and Secrets that the pods read do not go back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("type(self.to) == int ? self.to > 0 : self.to == 'lastHealthy' || self.to == 'previous'")
-        .message("to is lastHealthy, previous or the number of a revision")
-)]
-pub struct Rollback {
-    /// `lastHealthy` (default): the latest revision with another template that served long enough to have been ready, that
-    /// was not undone, and that no run had to leave. `previous`: the latest revision with another template that was
-    /// not undone. Or the number of a revision, as in `kubectl rollout history`. Never one that this episode left.
-    #[serde(default = "last_healthy")]
-    pub to: IntOrString,
-    /// Roll back only if the present template is at most this much older than the alert's onset; otherwise the step is
-    /// skipped. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only_if_changed_within: Option<PromDuration>,
-    /// True waives the evidence: roll back even if the present template is younger than the alert, or its age is not
-    /// known. Default false: a change after the onset cannot have caused the alert, and the step is refused.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub without_evidence: bool,
-}
-
-impl Default for Rollback {
-    fn default() -> Self {
-        Self { to: last_healthy(), only_if_changed_within: None, without_evidence: false }
-    }
-}
-
-fn last_healthy() -> IntOrString {
-    IntOrString::String("lastHealthy".into())
-}
-
-/// Where a rollback goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RollbackTo {
-    LastHealthy,
-    Previous,
-    Revision(i64),
-}
-
-impl Rollback {
-    /// `None` for a value that CEL refuses.
-    pub fn destination(&self) -> Option<RollbackTo> {
-        match &self.to {
-            IntOrString::Int(number) if *number > 0 => Some(RollbackTo::Revision(i64::from(*number))),
-            IntOrString::Int(_) => None,
-            IntOrString::String(word) => match word.as_str() {
-                "lastHealthy" => Some(RollbackTo::LastHealthy),
-                "previous" => Some(RollbackTo::Previous),
-                number => number.parse().ok().filter(|n| *n > 0).map(RollbackTo::Revision),
-            },
-        }
-    }
-}
-
-/// Replace all pods, as `kubectl rollout restart` does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Restart {}
-
-/// Change the number of replicas. Where a HorizontalPodAutoscaler scales the target, its minReplicas is raised instead
-/// (at most to its maxReplicas); the run records the old value, which is not restored by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.to) != has(self.by)").message("give exactly one of to and by"),
-    validation = Rule::new("!has(self.by) || self.by != 0").message("by is the number of replicas to add (or, negative, to take away), not 0")
-)]
-pub struct Scale {
-    /// The number of replicas to have. Never 0, which would turn the workload (and its autoscaler) off.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub to: Option<i32>,
-    /// How many replicas to add; negative takes away, never below 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = -1000, max = 1000))]
-    pub by: Option<i32>,
-    /// The most replicas that this step may lead to. Default: no limit of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub max: Option<i32>,
-}
-
-/// Tell people what was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Notify {
-    /// Names of NotificationChannels in this namespace. A message to Slack may come twice after a crash of the operator.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
-    pub channels: Vec<String>,
-    /// The text. `{{ alert.name }}`, `{{ alert.labels.NAME }}`, `{{ alert.annotations.NAME }}`, `{{ target.kind }}`,
-    /// `{{ target.name }}`, `{{ target.namespace }}` and `{{ run.name }}` are filled in. Default: what the steps before
-    /// this one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub message: Option<String>,
 }
 
 /// How the repair is proved: the alert resolved and the workload rolled out completely, at the same time, for `settle`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Verify {
     /// Time that the repair has to show its effect, from the last step on. Default 10m.
     pub within: PromDuration,
-    /// How long it must hold before it counts as proved; shorter than `within`. Default 30s.
+    /// How long it must hold before it counts as proved; shorter than `within`. Default 30s. With neither promql nor slo it
+    /// is at least as long as the alert looks back, where its rule is found in the alert's stack: an alert over the last
+    /// 5m that is quiet for less has not seen 5m of the repaired workload. An alert that looks back longer than `within`
+    /// proves nothing in that time: Inconclusive.
     pub settle: PromDuration,
     /// What must hold besides, asked of the Prometheus of the alert's stack, for example
     /// `checkout:http_errors:ratio_rate5m < 0.01`. A comparison with a number holds when every series on its left
@@ -334,12 +214,46 @@ pub struct Verify {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub promql: Option<String>,
+    /// An SLO whose error budget must not burn any more. Where nobody has measured it, that is not a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloCalm>,
 }
 
 impl Default for Verify {
     fn default() -> Self {
-        Self { within: PromDuration::from_mins(10), settle: PromDuration::from_secs(30), promql: None }
+        Self { within: PromDuration::from_mins(10), settle: PromDuration::from_secs(30), promql: None, slo: None }
     }
+}
+
+/// Steps that are tried when those before them did not help.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// What is done, in this order.
+    #[schemars(length(min = 1, max = 8))]
+    pub steps: Vec<Step>,
+}
+
+/// When steps that can be taken back are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UndoWhen {
+    /// What a step changed stays (but see scale.restoreAfter).
+    #[default]
+    Never,
+    /// When the verification has not passed, before a fallback is tried.
+    NotProved,
+}
+
+/// Some channels, after some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EscalationLevel {
+    /// Time from the end of the run on. An alert that resolves meanwhile is not escalated further. Default 0s.
+    #[serde(default)]
+    pub after: PromDuration,
+    /// Names of NotificationChannels in this namespace.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    pub channels: Vec<String>,
 }
 
 /// What became of the response so far.
@@ -355,7 +269,7 @@ pub struct AlertResponseStatus {
     /// The latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
-    /// The runs that are kept, counted. The oldest closed ones beyond 50 are deleted.
+    /// The runs that are kept, counted; `runHistory` says which.
     #[serde(default)]
     pub runs: RunCounts,
 }

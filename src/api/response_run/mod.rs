@@ -1,10 +1,15 @@
 //! ResponseRun: one episode of one alert under one AlertResponse, step by step. The operator writes it, nobody else.
 
+mod intent;
 mod status;
 mod step;
 
-pub use status::{AlertState, GuardStatus, Phase, ResponseRunStatus, Verdict, Verification};
-pub use step::{Delivery, Intent, NotifyIntent, RestartIntent, RollbackIntent, ScaleIntent, StepState, StepStatus};
+pub use intent::{
+    CordonIntent, DeletePodsIntent, DiagnoseIntent, GithubIssueIntent, GithubWorkflowIntent, Intent, JobIntent,
+    NotifyIntent, PauseRolloutIntent, PodRef, RestartIntent, RollbackIntent, ScaleIntent, SilenceIntent,
+};
+pub use status::{AlertState, Escalation, GuardStatus, Phase, ResponseRunStatus, Settle, Verdict, Verification};
+pub use step::{Delivery, StepState, StepStatus, Undo, UndoState};
 
 use std::collections::BTreeMap;
 
@@ -14,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Conditioned;
-use super::alert_response::{Guardrails, Mode, OnlyIf, Step, TargetKind, Verify};
+use super::alert_response::{EscalationLevel, Fallback, Guardrails, Mode, OnlyIf, Step, TargetKind, UndoWhen, Verify};
 
 /// Label: UID of the AlertResponse that the run belongs to.
 pub const RESPONSE_UID: &str = "evenkeel.dev/response-uid";
@@ -24,6 +29,13 @@ pub const FINGERPRINT: &str = "evenkeel.dev/fingerprint";
 pub const ALERT_STATE: &str = "evenkeel.dev/alert-state";
 /// Annotation: when the alert was last heard of in that state, RFC 3339. While it fires, at most one write a minute.
 pub const ALERT_SEEN_AT: &str = "evenkeel.dev/alert-seen-at";
+/// Annotation: how often the alert has fired in this run, counted from its second time on, at most once a minute.
+pub const FIRINGS: &str = "evenkeel.dev/firings";
+/// Annotation: when the alert began to fire for the last time that was counted, RFC 3339.
+pub const FIRED_AT: &str = "evenkeel.dev/fired-at";
+
+/// Label of an alert: `true` makes every run of it a drill.
+pub const DRILL: &str = "evenkeel_drill";
 
 /// What the operator did about one alert, copied from the AlertResponse when the alert arrived.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -42,6 +54,13 @@ pub const ALERT_SEEN_AT: &str = "evenkeel.dev/alert-seen-at";
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Drill", type_ = "boolean", json_path = ".spec.drill", priority = 1),
+    printcolumn(
+        name = "Firings",
+        type_ = "string",
+        json_path = ".metadata.annotations.evenkeel\\.dev/firings",
+        priority = 1
+    ),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -56,6 +75,10 @@ pub struct ResponseRunSpec {
     pub target: RunTarget,
     /// Mode of the AlertResponse when the alert arrived.
     pub mode: Mode,
+    /// True: the alert came from `evenkeel drill` (it has the label evenkeel_drill="true"). Whatever the mode, the run only
+    /// records what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
     /// ServiceAccount under which the steps run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
@@ -71,6 +94,17 @@ pub struct ResponseRunSpec {
     /// Verification of the AlertResponse when the alert arrived.
     #[serde(default)]
     pub verify: Verify,
+    /// What is tried next, of the AlertResponse when the alert arrived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub fallback: Vec<Fallback>,
+    /// When steps are taken back, of the AlertResponse when the alert arrived.
+    #[serde(default)]
+    pub undo: UndoWhen,
+    /// Who is told when nothing helped, of the AlertResponse when the alert arrived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub escalate: Vec<EscalationLevel>,
     /// 1 for the first run of an episode; one more than before if the alert did not resolve after a run that acted.
     #[schemars(range(min = 1, max = 1000))]
     pub attempt: i32,
@@ -146,13 +180,31 @@ impl ResponseRun {
         self.status.as_ref().map(|s| s.phase).unwrap_or_default()
     }
 
-    /// Whether a step of it changed the workload, or was about to.
-    pub fn acted(&self) -> bool {
+    /// Its steps, those of the fallbacks behind those that come first: the order of `status.steps`.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.spec.steps.iter().chain(self.spec.fallback.iter().flat_map(|fallback| &fallback.steps))
+    }
+
+    /// Those of its steps that repair, as far as they were looked at.
+    fn repairs(&self) -> impl Iterator<Item = &StepStatus> {
         let steps = self.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
-        self.spec.steps.iter().zip(steps).any(|(step, status)| {
-            step.action().is_some_and(|a| a.changes_workload())
-                && status.intent.is_some()
-                && matches!(status.state, StepState::Intended | StepState::Done | StepState::Failed)
+        self.steps().zip(steps).filter(|(step, _)| step.action().is_some_and(|a| a.repairs())).map(|(_, status)| status)
+    }
+
+    /// Whether it touches nothing: by its author's word, or because it is a drill.
+    pub fn only_observes(&self) -> bool {
+        self.spec.mode == Mode::Observe || self.spec.drill
+    }
+
+    /// Whether a step of it has repaired something.
+    pub fn repaired(&self) -> bool {
+        self.repairs().any(|status| status.state == StepState::Done)
+    }
+
+    /// Whether a step of it repaired something, or was about to.
+    pub fn acted(&self) -> bool {
+        self.repairs().any(|status| {
+            status.intent.is_some() && matches!(status.state, StepState::Intended | StepState::Done | StepState::Failed)
         })
     }
 }

@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::step::StepStatus;
+use super::step::{Delivery, StepStatus, UndoState};
 use crate::api::common::{Conditions, conditions_schema};
+use crate::api::duration::PromDuration;
 
 /// What became of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +39,15 @@ pub struct ResponseRunStatus {
     /// The guards in the order in which they were asked, up to the one that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardStatus>,
-    /// The steps, in order.
+    /// The steps, in order; those of a fallback are added when it is its turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
+    /// How many fallbacks were tried.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fallbacks: i32,
+    /// What Prometheus said of `verify.promql` before the first step: its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// The proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
@@ -50,6 +57,43 @@ pub struct ResponseRunStatus {
     /// When it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// Who is told that nothing helped, one level after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalations: Vec<Escalation>,
+    /// How it ended, told to those whom its steps and escalations had told before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closing: Vec<Delivery>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+impl ResponseRunStatus {
+    /// Whether something is left to do after the run was closed: taking steps back, escalating, telling the end.
+    pub fn is_outstanding(&self) -> bool {
+        self.steps.iter().filter_map(|step| step.undo.as_ref()).any(|undo| undo.state == UndoState::Due)
+            || self.escalations.iter().any(|level| !level.finished)
+            || self.closing.iter().any(|delivery| !delivery.is_settled())
+    }
+}
+
+/// One level of escalation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Escalation {
+    /// When its channels are told, if the alert fires on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Time>,
+    /// Whether its turn is over.
+    #[serde(default)]
+    pub finished: bool,
+    /// One for each of its channels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Delivery>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// Where a run stands.
@@ -165,10 +209,28 @@ pub struct Verification {
     /// What is known of the workload.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workload: String,
+    /// How long all of it must hold, and why so long; absent until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Settle>,
     /// What Prometheus says of `verify.promql`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub promql: String,
+    /// What is known of `verify.slo`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub slo: String,
     /// When the verdict was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+}
+
+/// How long a proof must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Settle {
+    /// So long.
+    #[serde(rename = "for")]
+    pub for_: PromDuration,
+    /// Why it is longer than the author's, or that the alert's look-back is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }

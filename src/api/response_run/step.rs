@@ -1,14 +1,16 @@
 //! What became of one step of a run: the intent before the act, the effect after it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::intent::Intent;
 
 /// One step of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// The action: rollback, restart, scale, notify.
+    /// The action, by its word in the API.
     pub name: String,
     /// How far it is.
     #[serde(default)]
@@ -25,6 +27,15 @@ pub struct StepStatus {
     /// Deliveries of a notify step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deliveries: Vec<Delivery>,
+    /// Attempts of a step that reaches something else than the API server.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries: i32,
+    /// By which what the step made is found again: the number of an issue, the ID of a silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Taking the step back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// When the step was first looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
@@ -34,6 +45,37 @@ pub struct StepStatus {
     /// Why it waits, was skipped, was refused or failed; in mode Observe what would have been done.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// Taking a step back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Undo {
+    /// When it is to be done; after it, as soon as the operator can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Time>,
+    /// How far it is.
+    #[serde(default)]
+    pub state: UndoState,
+    /// What was done, or why it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// How far taking a step back is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UndoState {
+    /// Not yet.
+    #[default]
+    Due,
+    /// What the step changed is as it was before.
+    Done,
+    /// Somebody else has changed it since, or the API server refused: it is left as it is.
+    GivenUp,
 }
 
 /// How far a step is.
@@ -68,75 +110,6 @@ impl StepState {
     }
 }
 
-/// What a step is about to do: one of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Intent {
-    /// Of a rollback step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollback: Option<RollbackIntent>,
-    /// Of a restart step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restart: Option<RestartIntent>,
-    /// Of a scale step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<ScaleIntent>,
-    /// Of a notify step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub notify: Option<NotifyIntent>,
-}
-
-/// From one revision to another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RollbackIntent {
-    /// The revision that is left.
-    pub from_revision: i64,
-    /// Its ReplicaSet, which keeps its name when the revision gets another number.
-    pub from_replica_set: String,
-    /// Its images.
-    pub from_images: Vec<String>,
-    /// The revision whose template is restored; the Deployment gives it a new number.
-    pub to_revision: i64,
-    /// Its ReplicaSet.
-    pub to_replica_set: String,
-    /// Its images.
-    pub to_images: Vec<String>,
-}
-
-/// A restart that can be repeated without a second effect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RestartIntent {
-    /// Value of the annotation `kubectl.kubernetes.io/restartedAt`.
-    pub restarted_at: String,
-}
-
-/// From one number of replicas to another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScaleIntent {
-    /// Replicas (or the autoscaler's minReplicas) before.
-    pub from: i32,
-    /// Replicas (or the autoscaler's minReplicas) to have.
-    pub to: i32,
-    /// The HorizontalPodAutoscaler whose minReplicas is raised, if one scales the target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub autoscaler: Option<String>,
-}
-
-/// A message to channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NotifyIntent {
-    /// Names of NotificationChannels.
-    pub channels: Vec<String>,
-    /// The text that is sent.
-    pub text: String,
-    /// By which a receiver that can do so recognises a repeat.
-    pub dedup_key: String,
-}
-
 /// What became of the message to one channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -151,4 +124,25 @@ pub struct Delivery {
     /// Why not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// By which the receiver finds the message again, to change it: channel and time stamp of a Slack message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// True: the message opened an incident, which is closed when the alert resolves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incident: bool,
+}
+
+impl Delivery {
+    /// Attempts that a channel gets.
+    pub const MAX_TRIES: i32 = 4;
+
+    /// One that is yet to be sent.
+    pub fn to(channel: &str) -> Self {
+        Self { channel: channel.to_owned(), ..Self::default() }
+    }
+
+    /// Taken, or given up.
+    pub fn is_settled(&self) -> bool {
+        self.delivered || self.tries >= Self::MAX_TRIES
+    }
 }

@@ -1,25 +1,19 @@
-//! Telling people: the text, and when a delivery is given up.
+//! Telling people: the words for each place of a run.
 
 use kube::ResourceExt;
 
 use super::Plan;
 use crate::api::alert_response::Notify;
-use crate::api::response_run::{Delivery, Intent, NotifyIntent, ResponseRun, StepState};
-
-/// Attempts a channel gets.
-pub const MAX_TRIES: i32 = 4;
+use crate::api::response_run::{Delivery, Intent, NotifyIntent, ResponseRun, StepState, StepStatus};
+use crate::notify::message::{Message, Stage};
+use crate::response::run::Place;
 
 pub fn plan(step: &Notify, run: &ResponseRun, number: usize) -> Plan {
     let text = match &step.message {
         Some(template) => fill(template, run),
         None => account(run, number),
     };
-    let intent = NotifyIntent {
-        channels: step.channels.clone(),
-        text,
-        // One incident for a run, however many of its steps notify.
-        dedup_key: run.uid().unwrap_or_default(),
-    };
+    let intent = NotifyIntent { channels: step.channels.clone(), text };
     Plan::Do {
         summary: format!("notify {}", step.channels.join(", ")),
         intent: Intent { notify: Some(intent), ..Intent::default() },
@@ -27,18 +21,40 @@ pub fn plan(step: &Notify, run: &ResponseRun, number: usize) -> Plan {
     }
 }
 
-/// The channel that is to be tried next; `None` when each one was delivered to or given up.
-pub fn next_channel<'a>(intent: &'a NotifyIntent, deliveries: &[Delivery]) -> Option<&'a str> {
-    let settled =
-        |channel: &String| deliveries.iter().any(|d| d.channel == *channel && (d.delivered || d.tries >= MAX_TRIES));
-    let open: Vec<_> = intent.channels.iter().filter(|c| !settled(c)).collect();
-    let tries = |channel: &String| deliveries.iter().find(|d| d.channel == *channel).map_or(0, |d| d.tries);
-    // Those that failed before do not hold up the others.
-    open.into_iter().min_by_key(|c| tries(c)).map(String::as_str)
+/// What one channel is told at this place of the run; `None` where there is nothing to tell.
+pub fn message(run: &ResponseRun, place: Place, channel: &str) -> Option<Message> {
+    let status = run.status.as_ref()?;
+    let (alert, namespace) = (&run.spec.alert, run.namespace().unwrap_or_default());
+    let told = |deliveries: &[Delivery]| deliveries.iter().find(|d| d.channel == channel)?.reference.clone();
+    let (text, stage, reference) = match place {
+        Place::Step(number) => {
+            (status.steps.get(number)?.intent.as_ref()?.notify.as_ref()?.text.clone(), stage(run, number), None)
+        }
+        Place::Escalation(_) => (account(run, status.steps.len()), Stage::News, None),
+        Place::Closing => (account(run, status.steps.len()), Stage::Closed, told(&status.closing)),
+        Place::Resolved => (format!("{} has resolved", alert.name), Stage::Resolved, None),
+    };
+    Some(Message {
+        title: text.lines().next().unwrap_or(&alert.name).to_owned(),
+        text,
+        // One incident for as long as the alert fires, however many runs and steps tell of it.
+        dedup_key: format!("{}-{}", run.spec.response_ref.uid, alert.fingerprint),
+        source: format!("{namespace}/{}", run.spec.target.reference()),
+        severity: alert.labels.get("severity").cloned().unwrap_or_default(),
+        stage,
+        reference,
+    })
+}
+
+/// A repair is under way when something was done and nothing failed: then nobody needs to be called out of bed yet.
+fn stage(run: &ResponseRun, number: usize) -> Stage {
+    let before = run.status.as_ref().map_or(&[][..], |status| &status.steps[..number.min(status.steps.len())]);
+    let failed = |step: &StepStatus| matches!(step.state, StepState::Failed | StepState::Refused);
+    if run.acted() && !before.iter().any(failed) { Stage::AtWork } else { Stage::News }
 }
 
 /// What a person wants to know: the alert, and what was done so far.
-fn account(run: &ResponseRun, number: usize) -> String {
+pub fn account(run: &ResponseRun, number: usize) -> String {
     let alert = &run.spec.alert;
     let target = run.spec.target.reference();
     let namespace = run.namespace().unwrap_or_default();
@@ -46,8 +62,15 @@ fn account(run: &ResponseRun, number: usize) -> String {
         Some(summary) => format!("{}: {summary}", alert.name),
         None => alert.name.clone(),
     }];
+    // Nothing of a drill is sent; whoever reads the words should know all the same.
+    if run.spec.drill {
+        lines[0].insert_str(0, "[DRILL] ");
+    }
     lines.push(format!("{target} in namespace {namespace}"));
     let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
+    if let Some((verdict, status)) = run.status.as_ref().and_then(|s| Some((s.verdict?, s))) {
+        lines.push(format!("{}: {}", verdict.as_str(), status.message));
+    }
     for step in steps.iter().take(number) {
         let what = step.effect.as_deref().unwrap_or(&step.message);
         lines.push(match step.state {
@@ -64,7 +87,12 @@ fn account(run: &ResponseRun, number: usize) -> String {
 }
 
 /// Fills in `{{ alert.name }}` and the like; what is not known stays as it is written.
-fn fill(template: &str, run: &ResponseRun) -> String {
+pub fn fill(template: &str, run: &ResponseRun) -> String {
+    fill_with(template, run, |value| value)
+}
+
+/// The same, with every value made harmless for where it goes: labels and annotations are not to be trusted.
+pub fn fill_with(template: &str, run: &ResponseRun, harmless: impl Fn(String) -> String) -> String {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -75,7 +103,7 @@ fn fill(template: &str, run: &ResponseRun) -> String {
             continue;
         };
         match lookup(key.trim(), run) {
-            Some(value) => text.push_str(&value),
+            Some(value) => text.push_str(&harmless(value)),
             None => text.push_str(&format!("{{{{{key}}}}}")),
         }
         rest = behind;
@@ -104,20 +132,26 @@ fn lookup(key: &str, run: &ResponseRun) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::response_run::{ResponseRunStatus, RestartIntent};
+
+    fn run(states: &[StepState]) -> ResponseRun {
+        let yaml = "{responseRef: {name: r, uid: u, generation: 1}, alert: {name: Down, fingerprint: f, labels: {severity: \
+                    critical}}, target: {kind: Deployment, name: web}, mode: Act, attempt: 1, steps: [{restart: {}}, {restart: \
+                    {}}, {notify: {channels: [pager]}}]}";
+        let mut run = ResponseRun::new("run", serde_saphyr::from_str(yaml).unwrap());
+        let intent = Intent { restart: Some(RestartIntent::default()), ..Intent::default() };
+        let step =
+            |state: &StepState| StepStatus { state: *state, intent: Some(intent.clone()), ..StepStatus::default() };
+        run.status =
+            Some(ResponseRunStatus { steps: states.iter().map(step).collect(), ..ResponseRunStatus::default() });
+        run
+    }
 
     #[test]
-    fn a_failing_channel_does_not_hold_up_the_others_and_is_given_up_in_the_end() {
-        let intent = NotifyIntent { channels: vec!["a".into(), "b".into()], ..NotifyIntent::default() };
-        let delivery = |channel: &str, delivered, tries| Delivery {
-            channel: channel.into(),
-            delivered,
-            tries,
-            message: String::new(),
-        };
-        assert_eq!(next_channel(&intent, &[]), Some("a"));
-        assert_eq!(next_channel(&intent, &[delivery("a", false, 1)]), Some("b"));
-        let b = delivery("b", true, 1);
-        assert_eq!(next_channel(&intent, &[delivery("a", false, 1), b.clone()]), Some("a"));
-        assert_eq!(next_channel(&intent, &[delivery("a", false, MAX_TRIES), b]), None);
+    fn people_sleep_on_only_while_a_repair_is_under_way_and_nothing_failed() {
+        assert_eq!(stage(&run(&[StepState::Done, StepState::Done]), 2), Stage::AtWork);
+        assert_eq!(stage(&run(&[StepState::Done, StepState::Failed]), 2), Stage::News);
+        assert_eq!(stage(&run(&[StepState::Refused, StepState::Done]), 2), Stage::News);
+        assert_eq!(stage(&run(&[StepState::Skipped, StepState::Skipped]), 2), Stage::News);
     }
 }

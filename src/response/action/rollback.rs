@@ -1,38 +1,30 @@
 //! Back to the template of an earlier revision: an explicit one, on evidence, never one that this episode left.
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Change, Object, Operation, Plan, Probe, is_marked};
-use crate::api::alert_response::{Rollback, RollbackTo};
-use crate::api::response_run::{Intent, ResponseRun, RollbackIntent, StepState};
-use crate::k8s::workload::{History, Revision, Since, gitops_owner, least_seconds_to_available, rollout_completed};
+use super::evidence::{Unsupported, past, support};
+use super::{Act, Change, Operation, Patched, Plan, Probe, delete_pod, gitops, is_marked, left, restart};
+use crate::api::alert_response::{Gitops, Rollback, RollbackTo};
+use crate::api::response_run::{Intent, PodRef, ResponseRun, RollbackIntent, StepState};
+use crate::k8s::workload::{History, Object, Revision, Since, gitops_owner, least_seconds_to_available, pods, rollout};
 use crate::response::episode::is_over;
 use crate::response::facts::Workload;
 use crate::response::guard::short;
 
-/// Prometheus and the API server have clocks of their own, and creation times are whole seconds.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(10);
-
 /// Chooses the revision. `others` are the runs of the namespace, which tell what was left before.
 pub fn plan(step: &Rollback, run: &ResponseRun, workload: &Workload, others: &[ResponseRun], now: Timestamp) -> Plan {
-    let deployment = &workload.deployment;
-    let name = deployment.name_any();
-    if deployment.spec.as_ref().and_then(|s| s.paused) == Some(true) {
-        return Plan::Refuse(format!(
-            "Deployment {name} is paused: a template would not roll out; `kubectl rollout resume deployment/{name}` ends that"
-        ));
-    }
-    if let Some(owner) = gitops_owner(deployment) {
-        return Plan::Refuse(format!(
-            "Deployment {name} is kept by {owner}, which would put the change back: revert it at the source"
-        ));
+    let kept_elsewhere = kept_elsewhere(run.spec.guardrails.gitops, &workload.object);
+    // An update can be aborted whoever keeps the template.
+    let is_under_way = matches!(&workload.object, Object::Rollout(rollout) if rollout::is_under_way(rollout));
+    let template_kept = kept_elsewhere.clone().filter(|_| !is_under_way);
+    if let Some(why) = impossible(&workload.object).or(template_kept) {
+        return Plan::Refuse(why);
     }
     let Some(destination) = step.destination() else {
         return Plan::Refuse("rollback.to is neither lastHealthy nor previous nor the number of a revision".into());
     };
-    let history = match History::of(deployment, &workload.replica_sets) {
+    let history = match workload.history() {
         Ok(history) => history,
         Err(unsettled) => return Plan::NotYet(unsettled.to_string()),
     };
@@ -43,7 +35,18 @@ pub fn plan(step: &Rollback, run: &ResponseRun, workload: &Workload, others: &[R
     if let Err(Unsupported::Condition(why)) = supported {
         return Plan::NotApplicable(why);
     }
-    let to = match choose(&history, destination, &Left::of(run, others), workload) {
+    let left = Left::of(run, others);
+    let stable = stable(&history, destination, workload);
+    if let (None, Some(why)) = (stable, kept_elsewhere) {
+        return Plan::Refuse(why);
+    }
+    let chosen = match (stable, destination) {
+        (Some(stable), RollbackTo::LastHealthy | RollbackTo::Previous) => {
+            unobjectionable(&history, stable, destination, &left, &workload.object)
+        }
+        _ => choose(&history, destination, &left, &workload.object),
+    };
+    let to = match chosen {
         Ok(to) => to,
         Err(why) => return Plan::Refuse(why),
     };
@@ -53,19 +56,105 @@ pub fn plan(step: &Rollback, run: &ResponseRun, workload: &Workload, others: &[R
     };
     evidence.push(past(&history, to, now));
     evidence.push("ConfigMaps and Secrets that the pods read do not go back with the template".into());
+    let delete_pods = stuck(workload, to);
+    if !delete_pods.is_empty() {
+        evidence.push(format!(
+            "{} would wait for {} to be ready, so that they are deleted",
+            workload.object.title(),
+            delete_pod::names(&delete_pods)
+        ));
+    }
+    let abort = stable.is_some();
+    if abort {
+        evidence.push("the template stays: change it at the source, or the next change of it begins anew".into());
+    }
     let intent = RollbackIntent {
         from_revision: present.number,
-        from_replica_set: present.replica_set.clone(),
+        from_object: present.object.clone(),
         from_images: present.images(),
         to_revision: to.number,
-        to_replica_set: to.replica_set.clone(),
+        to_object: to.object.clone(),
         to_images: to.images(),
+        abort,
+        delete_pods,
     };
-    let summary = format!("roll back Deployment/{name} from {} to {}", present.title(), to.title());
+    let reference = workload.object.reference();
+    let summary = match abort {
+        true => format!("abort the update of {reference} to {}, back to {}", present.title(), to.title()),
+        false => format!("roll back {reference} from {} to {}", present.title(), to.title()),
+    };
     Plan::Do { intent: Intent { rollback: Some(intent), ..Intent::default() }, evidence, summary }
 }
 
-/// ReplicaSets that runs rolled back from. A ReplicaSet keeps its name when its revision gets another number.
+/// Why another template would not help this workload, whichever it is.
+fn impossible(object: &Object) -> Option<String> {
+    let title = object.title();
+    if let Object::Node(_) = object {
+        return Some(format!("{title} has no template to go back to"));
+    }
+    if object.is_paused() {
+        let resume = restart::resume(object);
+        return Some(format!("{title} is paused: a template would not roll out; {resume} ends that"));
+    }
+    if object.updates_on_delete() {
+        return Some(format!(
+            "{title} has updateStrategy OnDelete: its pods would keep the template that they have until they are deleted"
+        ));
+    }
+    None
+}
+
+/// Why another template would not stay: it is kept somewhere else.
+fn kept_elsewhere(git: Gitops, object: &Object) -> Option<String> {
+    let title = object.title();
+    if let Some(why) = gitops::refusal(git, gitops_owner(object.metadata()), &title) {
+        return Some(why);
+    }
+    let Object::Rollout(rollout) = object else { return None };
+    let by = rollout.spec.workload_ref.as_ref()?;
+    Some(format!("{title} takes its template from {} {}: roll that back", by.kind, by.name))
+}
+
+/// Where a Rollout in the middle of an update goes back to by being aborted: the revision that was promoted last, unless
+/// the author names another one.
+fn stable<'a>(history: &'a History, destination: RollbackTo, workload: &Workload) -> Option<&'a Revision> {
+    let Object::Rollout(object) = &workload.object else { return None };
+    let name = rollout::stable(object, &workload.replica_sets).filter(|_| rollout::is_under_way(object))?;
+    let stable = history.revisions.iter().find(|r| r.object == name)?;
+    match destination {
+        RollbackTo::Revision(number) if number != stable.number => None,
+        RollbackTo::Revision(_) | RollbackTo::LastHealthy | RollbackTo::Previous => Some(stable),
+    }
+}
+
+fn unobjectionable<'a>(
+    history: &History,
+    revision: &'a Revision,
+    destination: RollbackTo,
+    left: &Left,
+    object: &Object,
+) -> Result<&'a Revision, String> {
+    match objection(history, revision, destination, left, object) {
+        Some(why) => Err(format!("aborting would go back to {}, which {why}", revision.title())),
+        None => Ok(revision),
+    }
+}
+
+/// Pods that a StatefulSet would wait for in vain: not ready, and of another revision than that which is gone back to.
+fn stuck(workload: &Workload, to: &Revision) -> Vec<PodRef> {
+    let object = &workload.object;
+    if !object.is_ordered() {
+        return vec![];
+    }
+    let own = workload.pods.iter().filter(|pod| pods::is_controlled(pod, object, &workload.replica_sets));
+    let stuck = own.filter(|pod| {
+        !pods::is_ready(pod) && !pods::is_terminating(pod) && !pods::is_of_revision(pod, object, &to.object)
+    });
+    stuck.filter_map(delete_pod::reference).collect()
+}
+
+/// ReplicaSets and ControllerRevisions that runs rolled back from. They keep their names when their revision gets another
+/// number.
 struct Left {
     /// In this episode: never again.
     now: Vec<String>,
@@ -90,26 +179,26 @@ impl Left {
         };
         let of = |other: &ResponseRun| {
             let name = other.name_any();
-            rolled_back_from(other).into_iter().map(move |replica_set| (replica_set, name.clone())).collect::<Vec<_>>()
+            rolled_back_from(other).into_iter().map(move |object| (object, name.clone())).collect::<Vec<_>>()
         };
         Self { now, ever: others.iter().filter(same).flat_map(of).collect() }
     }
 
     fn by(&self, revision: &Revision) -> Option<&str> {
-        self.ever.iter().find(|(replica_set, _)| *replica_set == revision.replica_set).map(|(_, run)| run.as_str())
+        self.ever.iter().find(|(object, _)| *object == revision.object).map(|(_, run)| run.as_str())
     }
 }
 
 fn rolled_back_from(run: &ResponseRun) -> Vec<String> {
     let steps = run.status.iter().flat_map(|s| &s.steps).filter(|s| s.state == StepState::Done);
-    steps.filter_map(|s| Some(s.intent.as_ref()?.rollback.as_ref()?.from_replica_set.clone())).collect()
+    steps.filter_map(|s| Some(s.intent.as_ref()?.rollback.as_ref()?.from_object.clone())).collect()
 }
 
 fn choose<'a>(
     history: &'a History,
     destination: RollbackTo,
     left: &Left,
-    workload: &Workload,
+    object: &Object,
 ) -> Result<&'a Revision, String> {
     let present = history.present();
     let kept = || {
@@ -121,7 +210,7 @@ fn choose<'a>(
             history.find(number).ok_or_else(|| format!("revision {number} does not exist any more: {}", kept()))?;
         return if to.same_release(present) {
             Err(format!("{} has the same template as the present {}", to.title(), present.title()))
-        } else if left.now.contains(&to.replica_set) {
+        } else if left.now.contains(&to.object) {
             Err(format!("{} was left by a rollback while this alert was firing", to.title()))
         } else {
             Ok(to)
@@ -130,7 +219,7 @@ fn choose<'a>(
     let mut passed_over = vec![];
     let mut candidates = vec![];
     for revision in history.before() {
-        match objection(history, revision, destination, left, &workload.deployment) {
+        match objection(history, revision, destination, left, object) {
             Some(why) => passed_over.push(format!("{} {why}", revision.title())),
             None => candidates.push(revision),
         }
@@ -138,7 +227,7 @@ fn choose<'a>(
     // Pods of it that are available at this moment are the best proof of health there is.
     let serving = candidates.iter().find(|r| destination == RollbackTo::LastHealthy && r.available > 0);
     serving.or(candidates.first()).copied().ok_or_else(|| {
-        let limit = workload.deployment.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10);
+        let limit = object.history_limit();
         let why = if passed_over.is_empty() {
             format!("no revision before {} is kept (revisionHistoryLimit is {limit})", present.title())
         } else {
@@ -154,12 +243,12 @@ fn objection(
     revision: &Revision,
     destination: RollbackTo,
     left: &Left,
-    deployment: &Deployment,
+    object: &Object,
 ) -> Option<String> {
     if revision.same_release(history.present()) {
         return Some("has the same template as the present one".into());
     }
-    if left.now.contains(&revision.replica_set) {
+    if left.now.contains(&revision.object) {
         return Some("was left by a rollback while this alert was firing".into());
     }
     // Who goes back to what a run had to leave (a pipeline, say) does not thereby condemn what it left for it.
@@ -172,7 +261,7 @@ fn objection(
     if let Some(run) = left.by(revision) {
         return Some(format!("was left by the rollback of run {run}"));
     }
-    let needed = least_seconds_to_available(deployment, &revision.template);
+    let needed = least_seconds_to_available(object, &revision.template);
     match (history.began(revision), history.ended(revision)) {
         (Since::At(began), Some(ended)) if ended.duration_since(began).as_secs() < needed => Some(format!(
             "was replaced after {}, before its pods could be available (at least {needed} s)",
@@ -182,137 +271,83 @@ fn objection(
     }
 }
 
-enum Unsupported {
-    /// `onlyIfChangedWithin` is not met.
-    Condition(String),
-    /// Nothing says that the change caused the alert.
-    Evidence(String),
-}
-
-/// The evidence that the present release may have caused the alert: it began before the alert did.
-fn support(
-    step: &Rollback,
-    history: &History,
-    workload: &Workload,
-    onset: Option<Timestamp>,
-) -> Result<String, Unsupported> {
-    let present = history.present();
-    let title = present.title();
-    let Some(onset) = onset else {
-        let why = "the alert does not say when it began".to_owned();
-        return match (step.only_if_changed_within, step.without_evidence) {
-            (Some(within), _) => {
-                Err(Unsupported::Condition(format!("{why}: onlyIfChangedWithin {within} cannot be judged")))
-            }
-            (None, true) => Ok(format!("{why}; withoutEvidence waives the evidence")),
-            (None, false) => Err(Unsupported::Evidence(format!("{why}: no evidence that {title} caused it"))),
-        };
-    };
-    let (earliest, latest) = match history.began(present) {
-        Since::At(began) => (Some(began), Some(began)),
-        Since::After(earliest) => (earliest, rollout_completed(&workload.deployment)),
-    };
-    if let Some(within) = step.only_if_changed_within {
-        let limit = onset.checked_sub(SignedDuration::try_from(within.0).unwrap_or(SignedDuration::MAX));
-        let limit = limit.unwrap_or(Timestamp::MIN);
-        match earliest {
-            Some(earliest) if earliest >= limit => {}
-            _ => {
-                let since = latest.map_or("at a time that is not known".to_owned(), |t| format!("by {t}"));
-                return Err(Unsupported::Condition(format!(
-                    "{title} began {since}, and nothing shows a change within {within} before the alert's onset at {onset}"
-                )));
-            }
-        }
-    }
-    let before = |t: Timestamp| {
-        let ahead = onset.duration_since(t);
-        if ahead.is_negative() { "as the alert began".to_owned() } else { format!("{} before the alert", short(ahead)) }
-    };
-    let limit = onset.checked_add(CLOCK_TOLERANCE).unwrap_or(onset);
-    match (earliest, latest) {
-        (Some(began), Some(latest)) if began == latest && began <= limit => {
-            Ok(format!("{title} began {began}, {}", before(began)))
-        }
-        (_, Some(latest)) if latest <= limit => {
-            Ok(format!("{title} was gone back to and complete by {latest}, {}", before(latest)))
-        }
-        (Some(began), _) if step.without_evidence => {
-            Ok(format!("{title} began {began} or later, the alert {onset}; withoutEvidence waives the evidence"))
-        }
-        (None, _) if step.without_evidence => {
-            Ok(format!("when {title} began is not known; withoutEvidence waives the evidence"))
-        }
-        (Some(began), _) if began > limit => Err(Unsupported::Evidence(format!(
-            "{title} began {began}, {} after the alert's onset at {onset}: it cannot have caused it (withoutEvidence: true waives this)",
-            short(began.duration_since(onset))
-        ))),
-        _ => Err(Unsupported::Evidence(format!(
-            "nothing shows that {title} was there before the alert's onset at {onset} (withoutEvidence: true waives this)"
-        ))),
-    }
-}
-
-/// What is known of the revision that is gone back to.
-fn past(history: &History, to: &Revision, now: Timestamp) -> String {
-    let title = to.title();
-    let serving =
-        if to.available > 0 { format!(", and {} of its pods are available", to.available) } else { String::new() };
-    match (history.began(to), history.ended(to)) {
-        (Since::At(began), Some(ended)) => format!(
-            "{title} was the template for {} (from {began} to {ended}){serving}",
-            short(ended.duration_since(began))
-        ),
-        (Since::At(began), None) => {
-            format!("{title} began {began}, {} ago{serving}", short(now.duration_since(began)))
-        }
-        (Since::After(_), _) => {
-            let earlier: Vec<_> = to.earlier.iter().map(i64::to_string).collect();
-            format!("{title} was gone back to before (earlier revision {}){serving}", earlier.join(", "))
-        }
-    }
-}
-
 /// The template that is there says whether it was done, the mark says that it was even if the template changed since.
 pub fn probe(intent: &RollbackIntent, workload: &Workload, mark: &str) -> Probe {
-    let deployment = &workload.deployment;
-    let done = || Probe::Done(effect(intent, &deployment.name_any()));
-    if is_marked(deployment, mark) {
+    let object = &workload.object;
+    let done = || Probe::Done(effect(intent, object));
+    if let (true, Object::Rollout(rollout)) = (intent.abort, object)
+        && rollout::is_aborted(rollout)
+    {
         return done();
     }
+    let history = workload.history();
+    if is_reverted(intent, workload, mark) {
+        return match left(&intent.delete_pods, workload).next() {
+            Some(_) => Probe::NotDone,
+            None => done(),
+        };
+    }
     // Without the controller's view the present template cannot be told; the resourceVersion still guards the patch.
-    let Ok(history) = History::of(deployment, &workload.replica_sets) else { return Probe::NotDone };
+    let Ok(history) = history else { return Probe::NotDone };
     let present = history.present();
-    if present.replica_set == intent.to_replica_set {
-        done()
-    } else if present.replica_set == intent.from_replica_set {
-        Probe::NotDone
-    } else {
-        Probe::Lost(format!("somebody else changed the template meanwhile: now {}", present.title()))
+    if present.object != intent.from_object {
+        return Probe::Lost(format!("somebody else changed the template meanwhile: now {}", present.title()));
+    }
+    match object {
+        Object::Rollout(rollout) if intent.abort && !rollout::is_under_way(rollout) => {
+            Probe::Lost(format!("{} was promoted meanwhile", present.title()))
+        }
+        _ => Probe::NotDone,
     }
 }
 
-fn effect(intent: &RollbackIntent, name: &str) -> String {
-    format!("rolled back Deployment/{name} from revision {} to {}", intent.from_revision, intent.to_revision)
+fn is_reverted(intent: &RollbackIntent, workload: &Workload, mark: &str) -> bool {
+    is_marked(workload.object.metadata(), mark)
+        || workload.history().is_ok_and(|history| history.present().object == intent.to_object)
+}
+
+fn effect(intent: &RollbackIntent, object: &Object) -> String {
+    let (reference, from, to) = (object.reference(), intent.from_revision, intent.to_revision);
+    let deleted = match intent.delete_pods.as_slice() {
+        [] => String::new(),
+        pods => format!(" and deleted {}", delete_pod::names(pods)),
+    };
+    match intent.abort {
+        true => format!("aborted the update of {reference} to revision {from}, back to {to}"),
+        false => format!("rolled back {reference} from revision {from} to {to}{deleted}"),
+    }
 }
 
 /// The template alone: neither annotations nor replicas go back.
 pub fn change(intent: &RollbackIntent, workload: &Workload, mark: &str) -> Result<Change, String> {
-    let deployment = &workload.deployment;
-    let history = History::of(deployment, &workload.replica_sets).map_err(|e| e.to_string())?;
-    let to =
-        history.revisions.iter().find(|r| r.replica_set == intent.to_replica_set).ok_or_else(|| {
-            format!("ReplicaSet {} of revision {} is gone", intent.to_replica_set, intent.to_revision)
-        })?;
-    let template = serde_json::to_value(&to.template).map_err(|e| e.to_string())?;
-    let name = deployment.name_any();
-    Ok(Change {
-        operations: vec![
-            Operation::unchanged(deployment),
+    let object = &workload.object;
+    let (metadata, name) = (object.metadata(), object.name().to_owned());
+    let effect = effect(intent, object);
+    if intent.abort {
+        // Metadata is not written together with a status: the abort itself is what is looked for afterwards.
+        let operations = vec![Operation::unchanged(metadata), Operation::add("/status/abort", true.into())];
+        return Ok(Change::patch(Patched::RolloutStatus(name), operations, effect));
+    }
+    let mut acts = vec![];
+    if !is_reverted(intent, workload, mark) {
+        let history = workload.history().map_err(|e| e.to_string())?;
+        let to = history
+            .revisions
+            .iter()
+            .find(|r| r.object == intent.to_object)
+            .ok_or_else(|| format!("{} of revision {} is gone", intent.to_object, intent.to_revision))?;
+        let template = serde_json::to_value(&to.template).map_err(|e| e.to_string())?;
+        let operations = vec![
+            Operation::unchanged(metadata),
             Operation::replace("/spec/template", template),
-            Operation::marked(deployment, mark),
-        ],
-        effect: effect(intent, &name),
-        object: Object::Deployment(name),
-    })
+            Operation::marked(metadata, mark),
+        ];
+        acts.push(Act::Patch { object: Patched::workload(object), operations });
+    }
+    let pods: Vec<_> = left(&intent.delete_pods, workload).cloned().map(Act::DeletePod).collect();
+    if !pods.is_empty() {
+        acts.push(Act::AwaitStatefulSet(name));
+        acts.extend(pods);
+    }
+    Ok(Change { acts, effect })
 }

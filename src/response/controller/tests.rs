@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::response_run::Verdict;
+use crate::api::response_run::{StepState, Verdict};
 use crate::context::Settings;
 use crate::metrics::Metrics;
 
@@ -199,11 +199,24 @@ fn shared(shelf: &Shelf) -> Shared {
         webhook_secret: "evenkeel-webhook".into(),
         protected_namespaces: vec![],
         freeze_exempt_namespaces: vec![],
+        storm: crate::context::StormLimits::default(),
     };
     let client = Client::new(service, "default");
     let context = Context::new(client, settings, Metrics::new(), reqwest::Client::new());
     let (stores, _never_filled) = crate::response::stores::watch(&context);
-    Shared { alertmanagers: Alertmanagers::new(context.clone()), context, stores, turn: Mutex::default() }
+    let (adjustments, _never_filled) = crate::slo::adjusted::Adjustments::watch(&context);
+    let (caches, _never_filled) = crate::slo::caches::Caches::watch(&context, adjustments);
+    let standings = crate::slo::standing::Standings::default().reader();
+    Shared {
+        alertmanagers: Alertmanagers::new(context.clone()),
+        context,
+        stores,
+        nearby: Nearby { caches, standings },
+        workloads: Workloads::default(),
+        ledger: Default::default(),
+        open: Default::default(),
+        turn: Mutex::default(),
+    }
 }
 
 fn run_of(shelf: &Shelf) -> ResponseRun {
@@ -295,4 +308,36 @@ async fn a_run_in_a_protected_namespace_is_skipped() {
     let run = run_of(&shelf);
     assert_eq!(run.phase(), Phase::Skipped);
     assert!(run.status.unwrap().message.contains("protected"));
+}
+
+#[tokio::test]
+async fn the_last_place_before_the_storm_brake_is_taken_once_though_the_cache_is_behind() {
+    let (mine, shelf) = (shelf(), shelf());
+    let mut shared = shared(&shelf);
+    let storm = crate::context::StormLimits { runs: 1, ..Default::default() };
+    let settings = Settings { storm, ..(*shared.context.settings).clone() };
+    shared.context = Arc::new(Context { settings: Arc::new(settings), ..(*shared.context).clone() });
+    // Another run, which was let begin a moment ago, and of which the cache has nothing.
+    let mut other = run_of(&mine);
+    (other.metadata.uid, other.spec.target.name) = (Some("other-uid".into()), "db".into());
+    other.metadata.namespace = Some("bank".into());
+    shared.turn.lock().await.note(&other, SignedDuration::from_secs(600), Timestamp::now());
+    shared.drive(&run_of(&shelf)).await.unwrap();
+    let run = run_of(&shelf);
+    assert_eq!((run.phase(), image(&shelf)), (Phase::Skipped, "web:2".into()));
+    let message = run.status.unwrap().message;
+    assert!(
+        message.starts_with("storm brake: 1 runs of the cluster began to act within 10m, the limit is 1"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn an_alert_that_resolves_before_anything_was_done_ends_its_run_as_such() {
+    let shelf = shelf();
+    resolve(&shelf);
+    drive(&shelf).await.unwrap();
+    let run = run_of(&shelf);
+    assert_eq!((run.phase(), image(&shelf)), (Phase::Skipped, "web:2".into()));
+    assert_eq!(run.status.unwrap().message, "alert BadRelease has resolved");
 }

@@ -1,10 +1,18 @@
 //! Every guard says no when it should, and they are asked in an order that can be relied upon.
 
+mod alone;
+
 use super::*;
 use crate::api::AlertResponse;
-use crate::api::response_run::{Intent, ResponseRunStatus, RestartIntent, StepState, StepStatus};
-use crate::response::facts::{Known, Lookup, Workload};
+use crate::api::alert_response::{Mode, SloBurns};
+use crate::api::response_run::{
+    AlertState, Intent, Phase, ResponseRunStatus, RestartIntent, StepState, StepStatus, Verdict,
+};
+use crate::k8s::workload::Object;
+use crate::response::condition::Told;
+use crate::response::facts::{Around, Asked, Known, Lookup, Storm, Workload};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 
 fn at(seconds: i64) -> Timestamp {
@@ -77,7 +85,7 @@ fn decided(run: &ResponseRun, facts: &Facts) -> (String, Answer) {
 #[test]
 fn with_nothing_against_it_a_run_passes_every_guard() {
     let (asked, answer) = evaluate(&run("a", 0, Phase::Pending), &facts(), at(0));
-    assert_eq!((asked.len(), answer), (14, Answer::Pass("14 of 14 guards passed".into())));
+    assert_eq!((asked.len(), answer), (18, Answer::Pass("18 of 18 guards passed".into())));
 }
 
 #[test]
@@ -139,7 +147,8 @@ fn with_too_few_replicas_left_nothing_is_touched() {
             "metadata": {"name": "web"}, "spec": {"replicas": 3, "selector": {}, "template": {}},
             "status": {"availableReplicas": available},
         });
-        let workload = Workload { deployment: serde_json::from_value(deployment).unwrap(), ..Workload::default() };
+        let object = Object::Deployment(Box::new(serde_json::from_value(deployment).unwrap()));
+        let workload = Workload { object, ..Workload::default() };
         decided(&run, &Facts { workload: Lookup::Found(Box::new(workload)), ..facts() })
     };
     let (by, answer) = with(json!("50%"), 1);
@@ -204,4 +213,98 @@ fn an_alert_that_its_alertmanager_does_not_have_is_waited_for() {
     let (by, answer) = decided(&run("a", 0, Phase::Pending), &Facts { alert, ..facts() });
     assert_eq!(by, "AlertFiring");
     assert!(matches!(answer, Answer::Wait(_)));
+}
+
+/// A run and a world in which everything speaks for it, but for what `change` does to them.
+fn but(change: impl FnOnce(&mut ResponseRun, &mut Facts)) -> (ResponseRun, Facts) {
+    let (mut run, mut facts) = (run("a", 9_990, Phase::Pending), facts());
+    change(&mut run, &mut facts);
+    (run, facts)
+}
+
+fn freeze(holds: bool, workload: &str) -> crate::api::ChangeFreeze {
+    serde_json::from_value(json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ChangeFreeze", "metadata": {"name": "quiet", "namespace": "shop"},
+        "spec": {
+            "reason": "Black Friday", "workloads": [{"kind": "Deployment", "name": workload}], "holdResponses": holds,
+            "from": "1970-01-12T16:00:00Z", "until": "1970-01-12T17:00:00Z",
+        },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_freeze_lets_repairs_pass_unless_it_says_otherwise_and_names_the_workload() {
+    let with = |freeze, now| {
+        let around = Around { freezes: vec![freeze], ..Around::default() };
+        still(&run("a", 0, Phase::Running), &Facts { around, ..facts() }, at(now))
+    };
+    assert!(matches!(with(freeze(true, "*"), 10_000), Answer::Skip(_)), "also while the run is under way");
+    for (freeze, now) in [(freeze(false, "web"), 10_000), (freeze(true, "db"), 10_000), (freeze(true, "web"), 12_000)] {
+        assert!(matches!(with(freeze, now), Answer::Pass(_)));
+    }
+    let mut telling = run("a", 0, Phase::Pending);
+    telling.spec.steps = vec![serde_json::from_value(json!({"notify": {"channels": ["team"]}})).unwrap()];
+    let facts = Facts { around: Around { freezes: vec![freeze(true, "web")], ..Around::default() }, ..facts() };
+    assert!(matches!(still(&telling, &facts, at(10_000)), Answer::Pass(_)), "telling people changes nothing");
+}
+
+/// The alert's pod, and a budget that allows nothing.
+fn disrupted(ready: &str) -> Around {
+    let pod = json!({
+        "metadata": {"name": "web-1", "labels": {"app": "web"}},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    });
+    let budget = json!({
+        "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "status": {"currentHealthy": 2, "desiredHealthy": 2, "disruptionsAllowed": 0, "expectedPods": 3},
+    });
+    let pod = Some(serde_json::from_value(pod).unwrap());
+    Around { pod, budgets: vec![serde_json::from_value(budget).unwrap()], ..Around::default() }
+}
+
+#[test]
+fn a_disruption_budget_holds_the_deletion_of_a_pod_that_serves_and_nothing_else() {
+    let mut run = run("a", 0, Phase::Running);
+    run.spec.steps = serde_json::from_value(json!([{"restart": {}}, {"deletePod": {}}])).unwrap();
+    let step = |state| StepStatus { state, ..StepStatus::default() };
+    let at_step = |first, around| {
+        let mut run = run.clone();
+        run.status.as_mut().unwrap().steps = vec![step(first), step(StepState::Pending)];
+        still(&run, &Facts { around, ..facts() }, at(10_000))
+    };
+    assert!(matches!(at_step(StepState::Done, disrupted("True")), Answer::Skip(_)));
+    assert!(
+        matches!(at_step(StepState::Pending, disrupted("True")), Answer::Pass(_)),
+        "a restart keeps to its strategy"
+    );
+    assert!(matches!(at_step(StepState::Done, disrupted("False")), Answer::Pass(_)), "it serves nobody as it is");
+    let mut elsewhere = disrupted("True");
+    elsewhere.budgets[0].spec.as_mut().unwrap().selector = Some(Default::default());
+    assert!(matches!(at_step(StepState::Done, elsewhere.clone()), Answer::Skip(_)), "an empty selector is every pod");
+    elsewhere.budgets[0].spec.as_mut().unwrap().selector = None;
+    assert!(matches!(at_step(StepState::Done, elsewhere), Answer::Pass(_)));
+    let mut allowed = disrupted("True");
+    allowed.budgets[0].status.as_mut().unwrap().disruptions_allowed = 1;
+    assert!(matches!(at_step(StepState::Done, allowed), Answer::Pass(_)));
+}
+
+#[test]
+fn in_a_namespace_no_more_than_a_share_of_the_workloads_is_repaired_at_a_time() {
+    let with = |targets_lately, workloads| {
+        let storm = Storm { targets_lately, workloads, acted_lately: targets_lately, ..Storm::default() };
+        decided(&run("a", 0, Phase::Pending), &Facts { around: Around { storm, ..Around::default() }, ..facts() })
+    };
+    let (by, answer) = with(2, 4);
+    let words = "storm brake: runs began to act on 2 other of the 4 workloads of namespace shop within 10m, and with Deployment/web it would be more than 50%; look for what their alerts have in common";
+    assert_eq!((by.as_str(), answer), ("StormBrake", Answer::Skip(words.into())));
+    for (targets, workloads) in [(1, 4), (0, 4), (4, 10), (2, 3)] {
+        assert!(matches!(with(targets, workloads).1, Answer::Pass(_)), "{targets} of {workloads}");
+    }
+    let mut telling = run("a", 0, Phase::Pending);
+    telling.spec.steps = vec![serde_json::from_value(json!({"notify": {"channels": ["team"]}})).unwrap()];
+    let mut facts = facts();
+    facts.around.storm.acted_lately = 1_000;
+    facts.response.as_mut().unwrap().spec.steps = telling.spec.steps.clone();
+    assert!(matches!(decided(&telling, &facts).1, Answer::Pass(_)), "who is told in a storm is told");
 }

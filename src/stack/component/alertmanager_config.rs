@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::api::duration::PromDuration;
 use crate::api::monitoring_stack::{Inhibition, MuteInterval};
+use crate::api::response_run::DRILL;
 use crate::notify::receivers::{HttpConfig, Receiver, WebhookConfig, receiver};
 use crate::stack::routes::Routing;
 
@@ -97,7 +98,7 @@ impl Config {
                 group_wait: Some(PromDuration::from_secs(30)),
                 group_interval: Some(PromDuration::from_mins(5)),
                 repeat_interval: Some(PromDuration::from_mins(4 * 60)),
-                routes: std::iter::once(operator_route()).chain(routing.routes.iter().map(route)).collect(),
+                routes: [drill_route(), operator_route()].into_iter().chain(routing.routes.iter().map(route)).collect(),
                 ..Route::default()
             },
             inhibit_rules: routing.inhibition.iter().map(inhibit_rule).collect(),
@@ -108,7 +109,12 @@ impl Config {
     }
 }
 
-/// First, and every alert goes on from it: each alert by itself, at once, and again every five minutes.
+/// First: the alert of a drill goes to the operator and to nobody else.
+fn drill_route() -> Route {
+    Route { matchers: vec![format!("{DRILL}=\"true\"")], continue_: false, ..operator_route() }
+}
+
+/// Then this, and every alert goes on from it: each alert by itself, at once, and again every five minutes.
 fn operator_route() -> Route {
     Route {
         receiver: OPERATOR.into(),
@@ -151,7 +157,8 @@ fn route(route: &crate::api::monitoring_stack::Route) -> Route {
 
 fn inhibit_rule(inhibition: &Inhibition) -> InhibitRule {
     InhibitRule {
-        source_matchers: inhibition.source.clone(),
+        // The alert of a drill must not keep real ones quiet.
+        source_matchers: inhibition.source.iter().cloned().chain([format!("{DRILL}!=\"true\"")]).collect(),
         target_matchers: inhibition.target.clone(),
         equal: inhibition.equal.clone(),
     }

@@ -99,3 +99,17 @@ fn inhibition_is_critical_over_warning_unless_said_otherwise() {
     only(&problems, "InvalidInhibition", &["inhibition[0]"]);
     assert!(routing.inhibition.is_empty());
 }
+
+#[test]
+fn a_route_to_a_repository_is_left_out_with_the_way_out() {
+    let repository: NotificationChannel = serde_json::from_value(json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "NotificationChannel",
+        "metadata": {"name": "repo", "namespace": "monitoring"},
+        "spec": {"github": {"repository": "acme/shop", "tokenSecretRef": {"name": "token", "key": "token"}}},
+    }))
+    .unwrap();
+    let spec = serde_json::from_value(json!({"routes": [{"channel": "repo"}]})).unwrap();
+    let (routing, problems) = checked(&spec, &[repository], &known(&[("token", &["token"])]));
+    only(&problems, "ChannelOfGithub", &["routes[0]", "spec.github", "name a channel of another type"]);
+    assert!(routing.routes.is_empty() && routing.channels.is_empty());
+}

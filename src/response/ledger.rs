@@ -1,0 +1,88 @@
+//! What this process wrote of runs and the cache has not heard of yet. Only the leader writes the status of a run, so that
+//! the cache and this together are what the API server has, without asking it: in a storm a list of thousands of runs
+//! for each one that begins would be what breaks it. Pure.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use kube::ResourceExt;
+
+use crate::api::response_run::{ResponseRun, ResponseRunStatus};
+
+/// Beyond so many the cache has certainly heard of those that are closed.
+const MOST: usize = 256;
+
+/// Statuses by UID of the run.
+#[derive(Debug, Default)]
+pub struct Ledger(HashMap<String, ResponseRunStatus>);
+
+impl Ledger {
+    /// What was just written.
+    pub fn note(&mut self, run: &ResponseRun, status: &ResponseRunStatus) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, status| !status.phase.is_closed());
+        }
+        self.0.insert(run.uid().unwrap_or_default(), status.clone());
+    }
+
+    /// There is no such run any more.
+    pub fn forget(&mut self, run: &ResponseRun) {
+        self.0.remove(&run.uid().unwrap_or_default());
+    }
+
+    /// The run as it is by now.
+    pub fn correct<'a>(&mut self, cached: &'a ResponseRun) -> Cow<'a, ResponseRun> {
+        let uid = cached.uid().unwrap_or_default();
+        match self.0.get(&uid) {
+            Some(written) if cached.status.as_ref() == Some(written) => {
+                self.0.remove(&uid);
+                Cow::Borrowed(cached)
+            }
+            Some(written) => Cow::Owned(ResponseRun { status: Some(written.clone()), ..cached.clone() }),
+            None => Cow::Borrowed(cached),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::response_run::{Phase, ResponseRunSpec};
+
+    fn run(uid: &str, phase: Phase) -> ResponseRun {
+        let spec: ResponseRunSpec = serde_json::from_value(serde_json::json!({
+            "responseRef": {"name": "r", "uid": "u", "generation": 1}, "alert": {"name": "A", "fingerprint": "f"},
+            "target": {"kind": "Deployment", "name": "web"}, "mode": "Act", "steps": [], "attempt": 1,
+        }))
+        .unwrap();
+        let mut run = ResponseRun::new(uid, spec);
+        run.metadata.uid = Some(uid.into());
+        run.status = Some(ResponseRunStatus { phase, ..ResponseRunStatus::default() });
+        run
+    }
+
+    #[test]
+    fn what_was_written_counts_until_the_cache_has_heard_of_it() {
+        let mut ledger = Ledger::default();
+        let (pending, running) = (run("a", Phase::Pending), run("a", Phase::Running));
+        ledger.note(&pending, running.status.as_ref().unwrap());
+        assert_eq!(ledger.correct(&pending).phase(), Phase::Running);
+        assert_eq!(ledger.correct(&run("b", Phase::Pending)).phase(), Phase::Pending);
+        assert_eq!(ledger.correct(&running).phase(), Phase::Running);
+        assert!(ledger.0.is_empty(), "the cache has it");
+    }
+
+    #[test]
+    fn it_does_not_grow_with_the_runs_that_were_deleted_unseen() {
+        let mut ledger = Ledger::default();
+        let closed = run("", Phase::Failed);
+        for number in 0..10_000 {
+            ledger.note(&run(&number.to_string(), Phase::Failed), closed.status.as_ref().unwrap());
+        }
+        assert!(ledger.0.len() <= MOST);
+        ledger.note(&run("open", Phase::Running), run("open", Phase::Running).status.as_ref().unwrap());
+        assert_eq!(ledger.correct(&run("open", Phase::Pending)).phase(), Phase::Running);
+        ledger.forget(&run("open", Phase::Running));
+        assert_eq!(ledger.correct(&run("open", Phase::Pending)).phase(), Phase::Pending);
+    }
+}

@@ -11,7 +11,8 @@ ALERTMANAGER_VERSION=0.31.1
 SLOTH_VERSION=0.16.0
 
 # One line a program: name, module, package, build tags, linker flags. The
-# versions come from the modules; the flags only stamp them.
+# versions come from the modules; the flags only stamp them. `files:MODULE:PATH`
+# in place of a package is a folder that is copied out of a module.
 tool_table() {
 	local kubernetes prometheus common=github.com/prometheus/common/version
 	kubernetes="-X k8s.io/component-base/version.gitVersion=v$KUBERNETES_VERSION"
@@ -34,6 +35,8 @@ promtool|cluster|github.com/prometheus/prometheus/cmd/promtool|remove_all_sd,ena
 prometheus|cluster|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd,enable_kubernetes_sd|$prometheus -X $common.Version=$PROMETHEUS_VERSION
 amtool|alertmanager|github.com/prometheus/alertmanager/cmd/amtool||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
 alertmanager|alertmanager|github.com/prometheus/alertmanager/cmd/alertmanager||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
+rollouts-controller|rollouts|github.com/argoproj/argo-rollouts/cmd/rollouts-controller||
+rollouts-crds|rollouts|files:github.com/argoproj/argo-rollouts:manifests/crds||
 sloth|sloth|github.com/slok/sloth/cmd/sloth||-X github.com/slok/sloth/internal/info.Version=v$SLOTH_VERSION
 TABLE
 }
@@ -59,7 +62,7 @@ module_key() {
 	} | sha256sum | cut -c1-16
 }
 
-tool_modules() { printf '%s\n' cluster alertmanager; }
+tool_modules() { printf '%s\n' cluster alertmanager rollouts; }
 
 # tools_dir prints the one directory with all programs as links.
 tools_dir() {
@@ -131,6 +134,10 @@ provide_tool() {
 build_tool() {
 	local store=$1 name=$2 module=$3 package=$4 tags=$5 flags=$6 started=$SECONDS
 	need_go
+	if [[ $package = files:* ]]; then
+		copy_files "$store/$name" "$module" "${package#files:}"
+		return 0
+	fi
 	say "building $name"
 	if ! (
 		cd "$CLUSTER_DIR/tools/$module"
@@ -143,6 +150,16 @@ build_tool() {
 	fi
 	mv -f "$store/.$name.$$" "$store/$name"
 	say "built $name in $((SECONDS - started))s"
+}
+
+# copy_files TARGET MODULE SOURCE:PATH
+copy_files() {
+	local target=$1 module=$2 source=${3%%:*} path=${3#*:} found
+	found=$(cd "$CLUSTER_DIR/tools/$module" && GOWORK=off GOFLAGS=-mod=readonly go list -m -f '{{.Dir}}' "$source")
+	rm -rf "$target.$$"
+	cp -r "$found/$path" "$target.$$"
+	chmod -R u+w "$target.$$"
+	mv -T "$target.$$" "$target"
 }
 
 need_go() {

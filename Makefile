@@ -26,7 +26,7 @@ unit: tools ## unit and integration tests, without a cluster
 e2e: ## end-to-end tests on a real cluster
 	@$(LOCKED) e2e/test
 
-bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos cost accuracy": only these)
+bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos storm cost accuracy": only these)
 	@$(LOCKED) e2e/bench $(PARTS)
 
 generate: ## write the CRDs from the Rust types

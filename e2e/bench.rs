@@ -1,5 +1,5 @@
 //! `make bench`: what the operator costs, counted on the local cluster. Prints Markdown for docs/benchmarks.md; the
-//! argument names the part, `rules` or `slos`.
+//! argument names the part, `rules`, `slos` or `storm`.
 //!
 //! Times come from the API server's audit log (microseconds, one clock) or from polling every 20 ms; CPU and memory
 //! from the operator's own `/metrics`.
@@ -7,7 +7,10 @@
 // Shared with the tests; the bench needs a part of it.
 #[allow(dead_code)]
 mod harness;
+#[allow(dead_code)]
+mod manifests;
 mod slo_traffic;
+mod storm;
 
 use std::time::{Duration, Instant};
 
@@ -280,6 +283,7 @@ async fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("rules") => alert_rules(&cluster).await,
         Some("slos") => slo_traffic::run(&cluster).await,
-        other => panic!("which part: rules or slos? {other:?}"),
+        Some("storm") => storm::run(&cluster).await,
+        other => panic!("which part: rules, slos or storm? {other:?}"),
     }
 }

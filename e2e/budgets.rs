@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::harness::*;
+use crate::manifests::*;
 
 /// A shop of which a share of the checkouts fails, and whose pod is scraped.
 async fn shop(cluster: &Cluster, namespace: &str, name: &str, fail_ratio: &str) {

@@ -7,6 +7,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::harness::*;
+use crate::manifests::*;
 
 /// May edit the namespace, and nothing else.
 const DEVELOPER: &str = "e2e-developer";

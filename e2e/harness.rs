@@ -1,6 +1,7 @@
 //! What every end-to-end test needs: a client, waiting for conditions, applying YAML, the shared stack.
 
 use std::future::Future;
+use std::net::{IpAddr, UdpSocket};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use kube::discovery::{ApiResource, Scope};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::manifests::payload;
 
 /// Namespace of the operator.
 pub const OPERATOR: &str = "evenkeel-system";
@@ -121,6 +124,8 @@ spec:
             "PodDisruptionBudget" => ("policy", "v1"),
             "HorizontalPodAutoscaler" => ("autoscaling", "v2"),
             "StorageClass" => ("storage.k8s.io", "v1"),
+            "CronJob" | "Job" => ("batch", "v1"),
+            "Rollout" => ("argoproj.io", "v1alpha1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "MonitoringStack"
             | "AlertRule"
@@ -278,6 +283,31 @@ spec:
         Some(answer.ok()?.status().as_u16())
     }
 
+    /// Tells the operator that this alert of the namespace fires (`firing`) or is over (`resolved`).
+    pub async fn post(&self, status: &str, namespace: &str, alert: &str, mut labels: Value) {
+        labels["namespace"] = namespace.into();
+        let (_, ip) = self.replicas().await.remove(0);
+        assert_eq!(self.post_alert(&ip, &payload(status, alert, labels)).await, Some(200));
+    }
+
+    /// Fires an alert, waits until the response has acted, resolves it, and returns the closed run.
+    pub async fn play(&self, namespace: &str, response: &str, alert: &str, labels: Value) -> Value {
+        self.post("firing", namespace, alert, labels.clone()).await;
+        let of_this = |run: &Value| {
+            let told = &run["spec"]["alert"]["labels"];
+            labels.as_object().into_iter().flatten().all(|(name, value)| told[name] == *value)
+        };
+        let run = eventually("the run acted, or closed", Duration::from_secs(90), || async {
+            let runs = self.runs(namespace, response).await;
+            let mut runs = runs.into_iter().filter(of_this);
+            runs.find(|run| is_closed(run) || run["status"]["phase"] == "Verifying")
+        })
+        .await;
+        self.post("resolved", namespace, alert, labels.clone()).await;
+        let name = text(&run["metadata"]["name"]);
+        self.until("closed", "ResponseRun", namespace, &name, Duration::from_secs(90), is_closed).await
+    }
+
     /// Ready replicas of the operator.
     pub async fn replicas(&self) -> Vec<(String, String)> {
         self.pods(OPERATOR, "app.kubernetes.io/name=evenkeel").await
@@ -313,6 +343,14 @@ spec:
             panic!("no {what} within {within:?}: {:#}", json!(last.into_inner().expect("not poisoned")))
         })
     }
+}
+
+/// The address of this host that a pod reaches.
+pub fn host_facing(pod_ip: &str) -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Sends nothing: tells which address of this host faces the pod.
+    socket.connect((pod_ip, 9)).expect("a route to the pod");
+    socket.local_addr().expect("an address").ip()
 }
 
 pub fn is_closed(run: &Value) -> bool {
@@ -381,75 +419,4 @@ pub async fn run(program: &str, arguments: &[&str]) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}: {err}{out}");
     out.into_owned()
-}
-
-/// An Alertmanager payload (version 4) with one alert.
-pub fn payload(status: &str, name: &str, labels: Value) -> Value {
-    let mut all = labels;
-    all["alertname"] = name.into();
-    let fingerprint: u64 =
-        all.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let now = jiff::Timestamp::now();
-    json!({
-        "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": status, "receiver": "e2e",
-        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://alertmanager",
-        "alerts": [{
-            "status": status, "labels": all, "annotations": {"summary": "from the end-to-end test"},
-            "startsAt": (now - Duration::from_secs(5)).to_string(),
-            "endsAt": if status == "resolved" { now.to_string() } else { "0001-01-01T00:00:00Z".into() },
-            "generatorURL": "http://prometheus/graph", "fingerprint": format!("{fingerprint:016x}"),
-        }],
-    })
-}
-
-/// A Deployment of the demo service, small; `release` is a value of its pod template.
-pub fn deployment(namespace: &str, name: &str, release: &str, replicas: u32) -> String {
-    format!(
-        "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}, namespace: {namespace}}}
-spec:
-  replicas: {replicas}
-  selector: {{matchLabels: {{app.kubernetes.io/name: {name}}}}}
-  template:
-    metadata: {{labels: {{app.kubernetes.io/name: {name}}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
-      containers:
-      - name: shop
-        image: {SHOP}
-        env: [{{name: RELEASE, value: '{release}'}}]
-        ports: [{{containerPort: 8080}}]
-        readinessProbe: {{httpGet: {{path: /healthz, port: 8080}}, periodSeconds: 1}}
-        securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
-"
-    )
-}
-
-/// A ServiceAccount `responder` that may patch Deployments in the namespace.
-pub fn responder(namespace: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: responder, namespace: {namespace}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: responder, namespace: {namespace}}}
-rules:
-- {{apiGroups: [apps], resources: [deployments], verbs: [get, patch]}}
-- {{apiGroups: [apps], resources: [deployments/scale], verbs: [get, patch]}}
-- {{apiGroups: [apps], resources: [replicasets], verbs: [get, list]}}
-- {{apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [get, list, patch]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: responder, namespace: {namespace}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: responder}}
-subjects: [{{kind: ServiceAccount, name: responder, namespace: {namespace}}}]
-"
-    )
 }

@@ -5,15 +5,24 @@
 //! away holds `cluster.alone()`, the others `cluster.together()`. They begin in the order of their names: what waits
 //! longest, `budgets`, comes first.
 
+mod fakes;
+mod gate;
 mod harness;
+mod manifests;
+mod outside;
 
+mod actions;
 mod budgets;
+mod crash;
 mod crds;
+mod escalation;
 mod freeze;
 mod policy;
 mod quiet;
+mod ready_made;
 mod receiver;
 mod response;
 mod rollback;
+mod rollouts;
 mod rules;
 mod stack;

@@ -1,6 +1,5 @@
 //! A spent budget tells people, freezes workloads and thaws them when it is given back; reports are written and sent.
 
-use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,16 +7,14 @@ use axum::{Json, Router, routing::post};
 use serde_json::Value;
 
 use crate::harness::*;
+use crate::manifests::*;
 
 /// What a channel received.
 type Letters = Arc<Mutex<Vec<Value>>>;
 
 /// A webhook that pods can reach, on the side of the pod network on which this test runs.
 async fn webhook(pod_ip: &str) -> (String, Letters) {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    // Sends nothing: tells which address of this host faces the pod.
-    socket.connect((pod_ip, 9)).expect("a route to the pod");
-    let address = socket.local_addr().expect("an address").ip();
+    let address = host_facing(pod_ip);
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.expect("a port");
     let url = format!("http://{address}:{}/hook", listener.local_addr().expect("an address").port());
     let letters = Letters::default();

@@ -7,6 +7,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::*;
+use crate::manifests::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_repeats_over_both_replicas_while_the_leader_dies_are_one_run_and_one_rollback() {
@@ -20,22 +21,11 @@ async fn a_hundred_repeats_over_both_replicas_while_the_leader_dies_are_one_run_
         cluster.apply(&deployment(namespace, "web", release, 1)).await;
         cluster.rolled_out(namespace, "web").await;
     }
-    cluster
-        .apply(&format!(
-            "
-apiVersion: evenkeel.dev/v1alpha1
-kind: AlertResponse
-metadata: {{name: undo, namespace: {namespace}}}
-spec:
-  mode: Act
-  match: {{alert: BadRelease, matchers: ['namespace=\"{namespace}\"']}}
-  target: {{kind: Deployment, name: web}}
-  serviceAccountName: responder
-  steps: [{{rollback: {{to: lastHealthy}}}}]
-  verify: {{within: 120s, settle: 1s}}
-"
-        ))
-        .await;
+    let spec = "
+  target: {kind: Deployment, name: web}
+  steps: [{rollback: {to: lastHealthy}}]
+  verify: {within: 120s, settle: 1s}";
+    cluster.apply(&response(namespace, "undo", "BadRelease", spec)).await;
     cluster.ready("AlertResponse", namespace, "undo", Duration::from_secs(30)).await;
     let before = cluster.get("Deployment", namespace, "web").await["metadata"]["generation"].as_i64();
 

@@ -5,28 +5,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::*;
+use crate::manifests::*;
 
 /// A namespace with a responder and an AlertResponse `undo` that rolls back Deployment `web`.
 async fn arrange(cluster: &Cluster, namespace: &str) {
     cluster.fresh_namespace(namespace).await;
     cluster.apply(&responder(namespace)).await;
-    cluster
-        .apply(&format!(
-            "
-apiVersion: evenkeel.dev/v1alpha1
-kind: AlertResponse
-metadata: {{name: undo, namespace: {namespace}}}
-spec:
-  mode: Act
-  match: {{alert: BadRelease, matchers: ['namespace=\"{namespace}\"']}}
-  target: {{kind: Deployment, name: web}}
-  serviceAccountName: responder
-  steps:
-  - rollback: {{to: lastHealthy, onlyIfChangedWithin: 1h}}
-  verify: {{within: 60s, settle: 1s}}
-"
-        ))
-        .await;
+    let spec = "
+  target: {kind: Deployment, name: web}
+  steps: [{rollback: {to: lastHealthy, onlyIfChangedWithin: 1h}}]
+  verify: {within: 60s, settle: 1s}";
+    cluster.apply(&response(namespace, "undo", "BadRelease", spec)).await;
     cluster.ready("AlertResponse", namespace, "undo", Duration::from_secs(30)).await;
 }
 
@@ -42,19 +31,8 @@ async fn restart(cluster: &Cluster, namespace: &str, at: &str) {
     cluster.rolled_out(namespace, "web").await;
 }
 
-/// Fires, waits until the target was rolled back or the run closed, resolves, and returns the closed run.
 async fn fire(cluster: &Cluster, namespace: &str) -> Value {
-    let (_, ip) = cluster.replicas().await.remove(0);
-    let firing = payload("firing", "BadRelease", json!({"namespace": namespace, "severity": "critical"}));
-    assert_eq!(cluster.post_alert(&ip, &firing).await, Some(200));
-    eventually("the run acted, or closed", Duration::from_secs(60), || async {
-        let runs = cluster.runs(namespace, "undo").await;
-        runs.into_iter().find(|run| is_closed(run) || run["status"]["phase"] == "Verifying")
-    })
-    .await;
-    let resolved = payload("resolved", "BadRelease", json!({"namespace": namespace, "severity": "critical"}));
-    assert_eq!(cluster.post_alert(&ip, &resolved).await, Some(200));
-    cluster.closed_run(namespace, "undo", Duration::from_secs(90)).await
+    cluster.play(namespace, "undo", "BadRelease", json!({"severity": "critical"})).await
 }
 
 async fn release_now(cluster: &Cluster, namespace: &str) -> String {

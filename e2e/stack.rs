@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::*;
+use crate::manifests::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stack_runs_and_scrapes_the_cluster_and_annotated_pods() {

@@ -1,0 +1,228 @@
+//! Part `storm` of the benchmark: how fast an alert leads to a repair, and what thousands of alerts at once do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt};
+use serde_json::{Value, json};
+
+use crate::harness::*;
+use crate::manifests::*;
+use crate::{at, audit, audit_size, is_write};
+
+const NAMESPACE: &str = "e2e-storm";
+/// Alerts a second, and how many.
+const RATES: [(usize, usize); 3] = [(1, 20), (50, 300), (200, 600)];
+/// Targets of one AlertResponse: no more than may be repaired in an hour.
+const TARGETS: usize = 60;
+const STORM: usize = 10_000;
+/// Alerts in one delivery of the storm, as Alertmanager sends a group.
+const GROUP: usize = 50;
+
+/// A Deployment without pods: to be patched is all that it is for.
+fn idle(name: &str) -> String {
+    deployment(NAMESPACE, name, "1", 0)
+}
+
+async fn apply_all(cluster: &Cluster, manifests: Vec<String>) {
+    stream::iter(manifests).for_each_concurrent(16, |yaml| async move { drop(cluster.apply(&yaml).await) }).await;
+}
+
+async fn limits(cluster: &Cluster, runs: usize) {
+    let container = json!({"name": "evenkeel", "env": [{"name": "EVENKEEL_STORM_RUNS", "value": runs.to_string()}]});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    let api = cluster.api("Deployment", OPERATOR).await;
+    api.patch("evenkeel", &Default::default(), &kube::api::Patch::Strategic(patch)).await.expect("a patch");
+    cluster.rolled_out(OPERATOR, "evenkeel").await;
+    cluster.operator_settled().await;
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let at = ((sorted.len() as f64 - 1.0) * share).round() as usize;
+    sorted[at]
+}
+
+fn figures(mut all: Vec<f64>) -> String {
+    all.sort_by(f64::total_cmp);
+    let milliseconds = |share| percentile(&all, share) * 1000.0;
+    format!("{:.0} ms | {:.0} ms", milliseconds(0.5), milliseconds(0.99))
+}
+
+/// When each object of a resource was written, by its name, as the API server has it.
+fn written(entries: &[Value], resource: &str, verb: &str) -> BTreeMap<String, f64> {
+    let of = entries.iter().filter(|e| {
+        e["objectRef"]["resource"] == resource
+            && e["verb"] == verb
+            && e["objectRef"]["subresource"].is_null()
+            && e["responseStatus"]["code"].as_i64().is_some_and(|code| code < 300)
+    });
+    let mut first = BTreeMap::new();
+    for entry in of {
+        first.entry(text(&entry["objectRef"]["name"])).or_insert(at(entry));
+    }
+    first
+}
+
+/// One alert a delivery, at a steady rate, each about a Deployment of its own.
+async fn latency(cluster: &Cluster, rate: usize, count: usize) {
+    let name = |number: usize| format!("r{rate}-{number}");
+    let responses = (0..count.div_ceil(TARGETS)).map(|group| {
+        let spec = "
+  target: {kind: Deployment, nameFromLabel: deployment}
+  steps: [{restart: {}}]
+  guardrails: {maxRunsPerHour: 60}
+  verify: {within: 30m, settle: 1s}";
+        response(NAMESPACE, &format!("r{rate}-{group}"), &format!("Rate{rate}Group{group}"), spec)
+    });
+    apply_all(cluster, responses.chain((0..count).map(|number| idle(&name(number)))).collect()).await;
+    for group in 0..count.div_ceil(TARGETS) {
+        cluster.ready("AlertResponse", NAMESPACE, &format!("r{rate}-{group}"), Duration::from_secs(60)).await;
+    }
+    let (replicas, (user, password)) = (cluster.replicas().await, cluster.webhook_credentials().await);
+    let (from, begun) = (audit_size(), Instant::now());
+    let posts = (0..count).map(|number| {
+        let alert = format!("Rate{rate}Group{}", number / TARGETS);
+        let labels = json!({"namespace": NAMESPACE, "deployment": name(number), "severity": "critical"});
+        let body = payload("firing", &alert, labels);
+        let (_, ip) = &replicas[number % replicas.len()];
+        let (user, password) = (&user, &password);
+        async move {
+            let due = Duration::from_secs_f64(number as f64 / rate as f64);
+            tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            let sent = Instant::now();
+            // As Alertmanager does: what was not taken is sent again.
+            while cluster.post_alert_as(ip, &body, user, password).await != Some(200) {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            sent.elapsed().as_secs_f64()
+        }
+    });
+    let persisted = futures::future::join_all(posts).await;
+    eventually("every alert was acted on", Duration::from_secs(180), || async {
+        let patched = written(&audit(from), "deployments", "patch");
+        (patched.len() == count).then_some(())
+    })
+    .await;
+    let entries = audit(from);
+    let patched = written(&entries, "deployments", "patch");
+    let created = written(&entries, "responseruns", "create");
+    let runs = cluster.list("ResponseRun", NAMESPACE, "").await;
+    let acted = runs.iter().filter_map(|run| {
+        let created = created.get(&text(&run["metadata"]["name"]))?;
+        Some(patched.get(&text(&run["spec"]["target"]["name"]))? - created)
+    });
+    println!("| {rate} | {count} | {} | {} |", figures(persisted), figures(acted.collect()));
+}
+
+/// The operator's requests in the second in which they were most, and on average.
+fn load(entries: &[Value]) -> (usize, f64) {
+    let mut seconds: BTreeMap<i64, usize> = BTreeMap::new();
+    for entry in entries {
+        *seconds.entry(at(entry) as i64).or_default() += 1;
+    }
+    let span =
+        seconds.last_key_value().map_or(1, |(last, _)| last - seconds.first_key_value().map_or(0, |(f, _)| *f) + 1);
+    (seconds.values().copied().max().unwrap_or(0), entries.len() as f64 / span as f64)
+}
+
+/// Ten thousand alerts in a minute, in groups, by turns to both replicas.
+async fn storm(cluster: &Cluster) {
+    let spec = "
+  target: {kind: Deployment, nameFromLabel: deployment}
+  steps: [{restart: {}}]
+  guardrails: {maxRunsPerHour: 60}
+  verify: {within: 30m, settle: 1s}";
+    cluster.apply(&response(NAMESPACE, "storm", "Storm", spec)).await;
+    apply_all(cluster, (0..200).map(|number| idle(&format!("storm-{number}"))).collect()).await;
+    cluster.ready("AlertResponse", NAMESPACE, "storm", Duration::from_secs(60)).await;
+    limits(cluster, 20).await;
+    let (replicas, (user, password)) = (cluster.replicas().await, cluster.webhook_credentials().await);
+    let (from, begun) = (audit_size(), Instant::now());
+    let posts = (0..STORM / GROUP).map(|group| {
+        let mut whole = payload("firing", "Storm", json!({}));
+        let alerts = (0..GROUP).map(|member| {
+            let number = group * GROUP + member;
+            let labels = json!({
+                "namespace": NAMESPACE, "deployment": format!("storm-{}", number % 200), "pod": number.to_string(),
+                "severity": if group == 0 { "critical" } else { "warning" },
+            });
+            payload("firing", "Storm", labels)["alerts"][0].take()
+        });
+        whole["alerts"] = alerts.collect();
+        let (_, ip) = &replicas[group % replicas.len()];
+        let (user, password) = (&user, &password);
+        async move {
+            let due = Duration::from_secs_f64(60.0 * (group * GROUP) as f64 / STORM as f64);
+            tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            let mut tries = 1;
+            // As Alertmanager does: what was not taken is sent again.
+            while cluster.post_alert_as(ip, &whole, user, password).await != Some(200) {
+                tries += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tries
+        }
+    });
+    let started = jiff::Timestamp::now().as_microsecond() as f64 / 1e6;
+    let tries: Vec<u32> = futures::future::join_all(posts).await;
+    let taken = begun.elapsed().as_secs_f64();
+    // Skipped, acting, or waiting for one that acts on its target.
+    let decided = eventually("every run was decided on", Duration::from_secs(900), || async {
+        let runs = cluster.list("ResponseRun", NAMESPACE, "").await;
+        let ours: Vec<Value> = runs.into_iter().filter(|run| run["spec"]["alert"]["name"] == "Storm").collect();
+        let all = !ours.is_empty() && ours.iter().all(|run| !text(&run["status"]["message"]).is_empty());
+        tokio::time::sleep(Duration::from_secs(if all { 0 } else { 3 })).await;
+        all.then_some(ours)
+    })
+    .await;
+    let took = begun.elapsed().as_secs_f64();
+    let entries = audit(from);
+    let created: BTreeSet<String> = written(&entries, "responseruns", "create").into_keys().collect();
+    let patched = written(&entries, "deployments", "patch");
+    let first = patched.values().copied().fold(f64::INFINITY, f64::min) - started;
+    let (most, mean) = load(&entries);
+    let writes = entries.iter().filter(|e| is_write(e)).count();
+    println!("\n## A storm: {STORM} alerts in a minute, to both replicas\n");
+    println!(
+        "- Deliveries of {GROUP} alerts: {}, of which {} had to be sent again",
+        tries.len(),
+        tries.iter().filter(|t| **t > 1).count()
+    );
+    println!(
+        "- Runs created: {} of {STORM}; the last delivery was answered after {taken:.0} s, the last run was decided on after {took:.0} s",
+        created.len()
+    );
+    println!(
+        "- Runs that acted: {} (the storm brake is 20 in 10 minutes); runs still kept: {}",
+        patched.len(),
+        decided.len()
+    );
+    println!("- First repair: {first:.2} s after the first delivery");
+    println!(
+        "- Requests of the operator to the API server: {mean:.0} a second on average, {most} in the busiest second; {writes} writes in all"
+    );
+    for (pod, ip) in cluster.replicas().await {
+        let metrics = cluster.http.get(format!("http://{ip}:8081/metrics")).send().await.expect("metrics");
+        let metrics = metrics.text().await.expect("metrics");
+        let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let resident = value("process_resident_memory_bytes ").unwrap_or_default() / 1048576.0;
+        println!("- Resident memory afterwards, {pod}: {resident:.0} MiB");
+    }
+}
+
+pub async fn run(cluster: &Cluster) {
+    cluster.fresh_namespace(NAMESPACE).await;
+    cluster.apply(&responder(NAMESPACE)).await;
+    limits(cluster, 10_000).await;
+    println!("## From an alert to a repair\n");
+    println!(
+        "Single deliveries at a steady rate, each about a Deployment of its own, which is restarted. Persisted: until the answer 200, repeats after a 503 included. Patched: from the ResponseRun in the API server to the patch of the Deployment in the API server, by its audit log.\n"
+    );
+    println!("| alerts a second | alerts | to persisted, p50 | p99 | persisted to patched, p50 | p99 |");
+    println!("|---|---|---|---|---|---|");
+    for (rate, count) in RATES {
+        latency(cluster, rate, count).await;
+    }
+    storm(cluster).await;
+    cluster.delete("Namespace", "", NAMESPACE).await;
+}

@@ -133,8 +133,35 @@ spec:
         .collect();
     assert_eq!(numbers.len(), 20, "a run for every alert: {numbers:?}");
 
+    sees_new_responses(&cluster, namespace).await;
     // Watches that broke are opened again after up to half a minute. What runs next finds controllers that see.
     cluster.fresh_namespace("e2e-receiver-controllers").await;
     cluster.apply(&deployment("e2e-receiver-controllers", "web", "1", 1)).await;
     cluster.rolled_out("e2e-receiver-controllers", "web").await;
+}
+
+/// Every replica knows of an AlertResponse that was made just now.
+async fn sees_new_responses(cluster: &Cluster, namespace: &str) {
+    cluster
+        .apply(&format!(
+            "
+apiVersion: evenkeel.dev/v1alpha1
+kind: AlertResponse
+metadata: {{name: after, namespace: {namespace}}}
+spec:
+  match: {{alert: Seen, matchers: ['namespace=\"{namespace}\"']}}
+  target: {{kind: Deployment, name: web}}
+  steps: [{{restart: {{}}}}]
+"
+        ))
+        .await;
+    for (replica, ip) in cluster.replicas().await {
+        eventually(&format!("{replica} knows the new AlertResponse"), Duration::from_secs(120), || async {
+            let alert = payload("firing", "Seen", json!({"namespace": namespace, "replica": replica}));
+            cluster.post_alert(&ip, &alert).await.filter(|code| *code == 200)?;
+            let runs = cluster.runs(namespace, "after").await;
+            runs.iter().any(|run| run["spec"]["alert"]["labels"]["replica"] == *replica).then_some(())
+        })
+        .await;
+    }
 }

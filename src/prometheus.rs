@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 /// The port of Prometheus in its pods.
 pub const PROMETHEUS_PORT: u16 = 9090;
@@ -122,8 +122,13 @@ pub struct Rule {
     /// Of an alerting rule: `inactive`, `pending` or `firing`.
     #[serde(default)]
     pub state: Option<String>,
-    #[serde(default)]
+    /// Empty where they were not asked for, which Prometheus writes as null.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub alerts: Vec<ActiveAlert>,
+}
+
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// An alert that is pending or firing.
@@ -330,6 +335,15 @@ mod tests {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         format!("http://{address}")
+    }
+
+    #[test]
+    fn an_alerting_rule_whose_alerts_were_left_out_is_read_as_prometheus_3_writes_it() {
+        let rule: Rule = serde_json::from_str(
+            r#"{"state":"inactive","name":"HighErrorRate","query":"errors > 0.1","duration":5,"labels":{"severity":"critical"},"alerts":null,"health":"ok","type":"alerting"}"#,
+        )
+        .unwrap();
+        assert_eq!((rule.query.as_str(), rule.alerts.len()), ("errors > 0.1", 0));
     }
 
     #[tokio::test]

@@ -87,7 +87,9 @@ const PURE: &[&str] = &[
     "src/stack/status",
     "src/stack/storage.rs",
     "src/stack/token.rs",
+    "src/stack/validate",
     "src/stack/validate.rs",
+    "src/stack/workloads.rs",
 ];
 
 /// What reaches outside.

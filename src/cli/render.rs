@@ -93,6 +93,7 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
         config_maps,
         services,
         stateful_sets,
+        daemon_sets,
         pod_disruption_budgets,
         state: _,
     } = manifests;
@@ -104,6 +105,7 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
     all(&mut rendered, config_maps)?;
     all(&mut rendered, services)?;
     all(&mut rendered, stateful_sets)?;
+    all(&mut rendered, daemon_sets)?;
     all(&mut rendered, pod_disruption_budgets)?;
     Ok(rendered)
 }

@@ -117,6 +117,7 @@ impl Writer {
             config_maps,
             services,
             stateful_sets,
+            daemon_sets,
             pod_disruption_budgets,
             state: _,
         } = manifests;
@@ -129,6 +130,7 @@ impl Writer {
             config_maps: self.apply_kind(owner, set, config_maps).await?,
             services: self.apply_kind(owner, set, services).await?,
             stateful_sets: self.apply_stateful_sets(owner, set, stateful_sets).await?,
+            daemon_sets: self.apply_kind(owner, set, daemon_sets).await?,
             pod_disruption_budgets: self.apply_kind(owner, set, pod_disruption_budgets).await?,
             state: PhantomData,
         })

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -25,6 +25,7 @@ pub struct Manifests<State> {
     pub config_maps: Vec<ConfigMap>,
     pub services: Vec<Service>,
     pub stateful_sets: Vec<StatefulSet>,
+    pub daemon_sets: Vec<DaemonSet>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
     pub state: PhantomData<State>,
 }
@@ -39,6 +40,7 @@ impl<State> Default for Manifests<State> {
             config_maps: vec![],
             services: vec![],
             stateful_sets: vec![],
+            daemon_sets: vec![],
             pod_disruption_budgets: vec![],
             state: PhantomData,
         }
@@ -56,6 +58,7 @@ impl Manifests<Built> {
             config_maps,
             services,
             stateful_sets,
+            daemon_sets,
             pod_disruption_budgets,
             state: _,
         } = other;
@@ -66,6 +69,7 @@ impl Manifests<Built> {
         self.config_maps.extend(config_maps);
         self.services.extend(services);
         self.stateful_sets.extend(stateful_sets);
+        self.daemon_sets.extend(daemon_sets);
         self.pod_disruption_budgets.extend(pod_disruption_budgets);
     }
 }

@@ -72,11 +72,9 @@ struct Grown {
 
 /// Asks for the new size of the claims that are smaller. A refusal does not hold up the rest.
 async fn grow(context: &Context, stack: &Stack) -> Vec<Problem> {
-    let prometheus = stack.prometheus.iter().map(|p| (&p.data, &p.grow));
-    let all = prometheus.chain(stack.alertmanager.iter().map(|a| (&a.data, &a.grow)));
     let api = Api::<PersistentVolumeClaim>::namespaced(context.client.clone(), &stack.owner.namespace);
     let mut problems = vec![];
-    for (data, names) in all {
+    for (data, names) in stack.kept() {
         let Data::Claim { size, .. } = data else { continue };
         for name in names {
             let resources = VolumeResourceRequirements {

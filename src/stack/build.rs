@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::component::{alertmanager, prometheus};
+use super::component::{alertmanager, grafana, jaeger, logs, loki, prometheus};
+use super::names;
 use super::validate::Stack;
+use super::workloads::Component;
 use crate::k8s::manifests::{Built, Manifests};
 
 /// What should be in the cluster.
@@ -11,6 +13,17 @@ use crate::k8s::manifests::{Built, Manifests};
 pub struct Plan {
     pub manifests: Manifests<Built>,
     pub revisions: Revisions,
+    pub parts: Vec<Part>,
+}
+
+/// A component of the plan, as the status speaks of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    pub name: &'static str,
+    /// Where it answers within the cluster.
+    pub url: String,
+    /// Where its data lies.
+    pub storage: String,
 }
 
 /// Digests of the configurations, by which a running component tells which one it has loaded.
@@ -19,6 +32,17 @@ pub struct Revisions {
     /// One for each shard of Prometheus.
     pub prometheus: Vec<String>,
     pub alertmanager: Option<String>,
+}
+
+impl Revisions {
+    /// Of the configuration that a component should load by itself; `None` for one that takes it by new pods.
+    pub fn of(&self, component: Component) -> Option<&str> {
+        match component {
+            Component::Prometheus(shard) => self.prometheus.get(usize::try_from(shard).ok()?).map(String::as_str),
+            Component::Alertmanager => self.alertmanager.as_deref(),
+            Component::Part(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +58,25 @@ pub fn build(stack: &Stack) -> Result<Plan, BuildError> {
         let (manifests, revisions) = prometheus::build(stack, wanted)?;
         built.manifests.extend(manifests);
         built.revisions.prometheus = revisions;
+        built.parts.push(stack.part(names::PROMETHEUS, names::PROMETHEUS_PORT, &wanted.data));
     }
     if let Some(wanted) = &stack.alertmanager {
         let (manifests, revision) = alertmanager::build(stack, wanted)?;
         built.manifests.extend(manifests);
         built.revisions.alertmanager = Some(revision);
+        built.parts.push(stack.part(names::ALERTMANAGER, names::ALERTMANAGER_PORT, &wanted.data));
+    }
+    if let Some(wanted) = &stack.loki {
+        loki::build(stack, wanted, &mut built)?;
+    }
+    if let Some(wanted) = &stack.logs {
+        logs::build(stack, wanted, &mut built)?;
+    }
+    if let Some(wanted) = &stack.jaeger {
+        jaeger::build(stack, wanted, &mut built)?;
+    }
+    if let Some(wanted) = &stack.grafana {
+        grafana::build(stack, wanted, &mut built)?;
     }
     Ok(built)
 }

@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::discovery;
-use super::names::{ALERTMANAGER, PROMETHEUS, ROTATE_TOKEN, receiver_token};
+use super::names::{ALERTMANAGER, GRAFANA, JAEGER, LOKI, PROMETHEUS, ROTATE_TOKEN, receiver_token};
 use super::routes::Secrets;
 use super::storage::{self, Claim};
 use super::token::Tokens;
@@ -51,15 +51,10 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
         false => vec![],
     };
     let (mut claims, mut sizes) = (BTreeMap::new(), BTreeMap::new());
-    for (component, set) in [
-        (PROMETHEUS, spec.prometheus.as_ref().map(|p| p.storage.is_some())),
-        (ALERTMANAGER, spec.alertmanager.as_ref().map(|a| a.storage.is_some())),
-    ] {
-        // Without a wish for storage there is nothing to compare.
-        if set == Some(true) {
-            claims.insert(component.to_owned(), claims_of(client, &owner, component).await?);
-            sizes.extend(template_size(client, &owner, component).await?.map(|size| (component.to_owned(), size)));
-        }
+    // Without a wish for storage there is nothing to compare.
+    for component in with_storage(spec) {
+        claims.insert(component.to_owned(), claims_of(client, &owner, component).await?);
+        sizes.extend(template_size(client, &owner, component).await?.map(|size| (component.to_owned(), size)));
     }
     let token = receiver_token(&owner.name);
     let tokens = match &spec.alertmanager {
@@ -74,6 +69,18 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
         rotation: stack.annotations().get(ROTATE_TOKEN).cloned(),
     };
     Ok((home, Known { channels, secrets, namespaces, claims, sizes, tokens, fresh_token }))
+}
+
+/// The components whose storage a person chose.
+fn with_storage(spec: &MonitoringStackSpec) -> impl Iterator<Item = &'static str> {
+    let chosen = [
+        (PROMETHEUS, spec.prometheus.as_ref().is_some_and(|p| p.storage.is_some())),
+        (ALERTMANAGER, spec.alertmanager.as_ref().is_some_and(|a| a.storage.is_some())),
+        (LOKI, spec.loki.as_ref().is_some_and(|l| l.storage.is_some())),
+        (JAEGER, spec.jaeger.as_ref().is_some_and(|j| j.storage.is_some())),
+        (GRAFANA, spec.grafana.as_ref().is_some_and(|g| g.storage.is_some())),
+    ];
+    chosen.into_iter().filter(|(_, storage)| *storage).map(|(component, _)| component)
 }
 
 async fn channels(client: &Client, namespace: &str) -> Result<Vec<NotificationChannel>, GatherError> {

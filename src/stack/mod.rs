@@ -18,5 +18,6 @@ pub mod status;
 pub mod storage;
 pub mod token;
 pub mod validate;
+pub mod workloads;
 
 pub use render::render;

@@ -5,6 +5,18 @@
 pub const PROMETHEUS: &str = "prometheus";
 /// `app.kubernetes.io/name` and the prefix of everything that belongs to Alertmanager.
 pub const ALERTMANAGER: &str = "alertmanager";
+/// The same of Loki.
+pub const LOKI: &str = "loki";
+/// The same of Jaeger.
+pub const JAEGER: &str = "jaeger";
+/// The same of Grafana.
+pub const GRAFANA: &str = "grafana";
+/// The same of the OpenTelemetry Collector on each node.
+pub const LOG_AGENT: &str = "log-agent";
+/// The same of the OpenTelemetry Collector that takes what is sent to it.
+pub const LOG_GATEWAY: &str = "log-gateway";
+/// The components that take a changed configuration by new pods.
+pub const PARTS: [&str; 5] = [LOKI, JAEGER, GRAFANA, LOG_AGENT, LOG_GATEWAY];
 /// Label of Prometheus' pods and StatefulSets: number of the shard.
 pub const SHARD: &str = "evenkeel.dev/prometheus-shard";
 /// Annotation of pods: changed to make the kubelet refresh their volumes at once.
@@ -58,6 +70,21 @@ pub fn alertmanager_headless(stack: &str) -> String {
 /// Secret with Alertmanager's configuration.
 pub fn alertmanager_config(stack: &str) -> String {
     format!("{stack}-alertmanager-config")
+}
+
+/// ServiceAccount, Service and workload of one of `PARTS`.
+pub fn part(stack: &str, component: &str) -> String {
+    format!("{stack}-{component}")
+}
+
+/// The headless Service of one of `PARTS`.
+pub fn part_headless(stack: &str, component: &str) -> String {
+    format!("{stack}-{component}-headless")
+}
+
+/// ConfigMap or Secret with the configuration of one of `PARTS`.
+pub fn part_config(stack: &str, component: &str) -> String {
+    format!("{stack}-{component}-config")
 }
 
 /// Secret with the token by which the stack's Alertmanager proves itself to the alert receiver.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams, Patch};
@@ -12,10 +11,11 @@ use kube::core::PartialObjectMetaExt;
 use super::apply::SET;
 use super::build::Revisions;
 use super::component::scrape;
-use super::names::{ALERTMANAGER, CONFIG_REVISION, PROMETHEUS};
+use super::names::{CONFIG_REVISION, PROMETHEUS};
 use super::observed::StackObservations;
-use super::pods::{Answer, Component, PodFacts};
+use super::pods::{Answer, PodFacts};
 use super::status::{Pool, Seen};
+use super::workloads::{Component, Workload};
 use crate::alertmanager::Alertmanager;
 use crate::api::monitoring_stack::TargetCounts;
 use crate::context::Context;
@@ -28,19 +28,19 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// So many pods are asked at the same time.
 const AT_ONCE: usize = 8;
 
-/// Looks at the pods of `sets`, and makes those load the present configuration that have another one.
+/// Looks at the pods of `workloads`, and makes those load the present configuration that have another one.
 pub async fn observe(
     context: &Context,
     owner: &Owner,
-    sets: &[StatefulSet],
+    workloads: &[Workload],
     revisions: &Revisions,
     memory: &StackObservations,
 ) -> Result<Seen, kube::Error> {
     let until = Instant::now() + PATIENCE;
-    let mut pods = look(context, owner, sets, revisions).await?;
+    let mut pods = look(context, owner, workloads, revisions).await?;
     while kick(context, owner, &mut pods, revisions, memory).await? && Instant::now() < until {
         tokio::time::sleep(PAUSE).await;
-        pods = look(context, owner, sets, revisions).await?;
+        pods = look(context, owner, workloads, revisions).await?;
     }
     for pod in pods.iter().filter(|p| matches!(p.answer, Answer::Says { loaded: true, .. })) {
         memory.reloaded(&owner.namespace, &pod.name);
@@ -52,19 +52,16 @@ pub async fn observe(
 async fn look(
     context: &Context,
     owner: &Owner,
-    sets: &[StatefulSet],
+    workloads: &[Workload],
     revisions: &Revisions,
 ) -> Result<Vec<PodFacts>, kube::Error> {
     let api = Api::<Pod>::namespaced(context.client.clone(), &owner.namespace);
-    let labels = format!(
-        "app.kubernetes.io/instance={},app.kubernetes.io/component in ({PROMETHEUS},{ALERTMANAGER})",
-        owner.name
-    );
+    let labels = format!("app.kubernetes.io/instance={},app.kubernetes.io/part-of=evenkeel", owner.name);
     let list = api.list(&ListParams::default().labels(&labels)).await?;
-    let mut pods: Vec<PodFacts> = list.items.iter().filter_map(|pod| PodFacts::of(pod, sets)).collect();
+    let mut pods: Vec<PodFacts> = list.items.iter().filter_map(|pod| PodFacts::of(pod, workloads)).collect();
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     let asking: Vec<_> =
-        pods.iter().map(|pod| ask(context, pod, pod.component.revision(revisions).unwrap_or_default())).collect();
+        pods.iter().map(|pod| ask(context, pod, revisions.of(pod.component).unwrap_or_default())).collect();
     let answers: Vec<Answer> = futures::stream::iter(asking).buffered(AT_ONCE).collect().await;
     for (pod, answer) in pods.iter_mut().zip(answers) {
         pod.answer = answer;
@@ -73,10 +70,11 @@ async fn look(
 }
 
 async fn ask(context: &Context, pod: &PodFacts, revision: &str) -> Answer {
-    let Some(ip) = &pod.ip else { return Answer::NotAsked };
+    let Some(ip) = &pod.ip else { return pod.answer.clone() };
     let answer = match pod.component {
         Component::Prometheus(_) => ask_prometheus(&Prometheus::at(&context.http, ip), revision).await,
         Component::Alertmanager => ask_alertmanager(&Alertmanager::at(&context.http, ip), revision).await,
+        Component::Part(_) => return pod.answer.clone(),
     };
     answer.unwrap_or_else(|error| Answer::Silent(error.to_string()))
 }
@@ -112,7 +110,7 @@ async fn kick(
     let api = Api::<Pod>::namespaced(context.client.clone(), &owner.namespace);
     let mut soon = false;
     for pod in pods {
-        let Some(revision) = pod.component.revision(revisions) else { continue };
+        let Some(revision) = revisions.of(pod.component) else { continue };
         let refreshed = pod.refreshed.as_deref() == Some(revision);
         // One that runs but cannot be asked may be outdated as well.
         let silent = pod.ready && matches!(pod.answer, Answer::Silent(_));

@@ -1,40 +1,11 @@
 //! The pods of a stack, as far as its status speaks of them. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use super::build::Revisions;
-use super::names::{ALERTMANAGER, CONFIG_REVISION, PROMETHEUS, SHARD};
-
-/// A component of a stack that runs in pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Component {
-    /// With the number of its shard.
-    Prometheus(i32),
-    Alertmanager,
-}
-
-impl Component {
-    /// Of one of the stack's StatefulSets.
-    pub fn of(set: &StatefulSet) -> Option<Self> {
-        let label = |key: &str| set.labels().get(key).map(String::as_str);
-        match label("app.kubernetes.io/component")? {
-            PROMETHEUS => Some(Self::Prometheus(label(SHARD)?.parse().ok()?)),
-            ALERTMANAGER => Some(Self::Alertmanager),
-            _ => None,
-        }
-    }
-
-    /// Of the configuration that it should have loaded.
-    pub fn revision(self, revisions: &Revisions) -> Option<&str> {
-        match self {
-            Self::Prometheus(shard) => revisions.prometheus.get(usize::try_from(shard).ok()?).map(String::as_str),
-            Self::Alertmanager => revisions.alertmanager.as_deref(),
-        }
-    }
-}
+use super::names::CONFIG_REVISION;
+use super::workloads::{Component, Workload};
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +40,10 @@ pub enum Answer {
 }
 
 impl PodFacts {
-    /// `None` for a pod of nobody among `sets`, and for one that is on its way out.
-    pub fn of(pod: &Pod, sets: &[StatefulSet]) -> Option<Self> {
+    /// `None` for a pod of nobody among `workloads`, and for one that is on its way out.
+    pub fn of(pod: &Pod, workloads: &[Workload]) -> Option<Self> {
         let controller = pod.owner_references().iter().find(|r| r.controller == Some(true))?;
-        let set = sets.iter().find(|set| set.metadata.uid.as_deref() == Some(controller.uid.as_str()))?;
+        let workload = workloads.iter().find(|workload| workload.uid == controller.uid)?;
         if pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
@@ -82,19 +53,34 @@ impl PodFacts {
         let runs = containers.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()));
         Some(Self {
             name: pod.name_any(),
-            component: Component::of(set)?,
+            component: workload.component,
             ip: status.pod_ip.filter(|ip| runs && !ip.is_empty()),
             ready,
             failing: containers.iter().filter(|_| !ready).find_map(|c| failing(c, &pod.name_any())),
             started: status.start_time.map(|t| t.0),
             refreshed: pod.annotations().get(CONFIG_REVISION).cloned(),
-            answer: Answer::NotAsked,
+            answer: match workload.component {
+                Component::Part(_) if runs => part(&containers, pod, workload),
+                _ => Answer::NotAsked,
+            },
         })
     }
 
     /// It said that it has another configuration than it should have.
     pub fn outdated(&self) -> bool {
         matches!(self.answer, Answer::Says { loaded: false, .. })
+    }
+}
+
+/// What a container that runs says of a component that reads its configuration at its start.
+fn part(containers: &[ContainerStatus], pod: &Pod, workload: &Workload) -> Answer {
+    let image = containers.first().map_or("", |container| container.image.as_str());
+    let name = image.split('@').next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
+    let version = name.split_once(':').map_or("", |(_, tag)| tag).to_owned();
+    Answer::Says {
+        version,
+        loaded: pod.annotations().get(CONFIG_REVISION) == workload.revision.as_ref(),
+        refused: None,
     }
 }
 
@@ -124,10 +110,20 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn set() -> StatefulSet {
-        let labels = json!({"app.kubernetes.io/component": "prometheus", "evenkeel.dev/prometheus-shard": "1"});
-        serde_json::from_value(json!({"metadata": {"name": "main-prometheus-shard-1", "uid": "s-1", "labels": labels}}))
-            .unwrap()
+    fn set() -> Workload {
+        let component = Component::Prometheus(1);
+        Workload { uid: "s-1".into(), component, desired: 1, revision: Some("r1".into()), progress: None }
+    }
+
+    #[test]
+    fn a_component_without_a_reload_has_the_configuration_that_its_pod_began_with() {
+        let loki =
+            |revision: &str| Workload { component: Component::Part("loki"), revision: Some(revision.into()), ..set() };
+        let running = json!({"name": "loki", "image": "docker.io/grafana/loki:3.7.8", "imageID": "", "ready": true,
+            "restartCount": 0, "state": {"running": {}}, "lastState": {}});
+        let answer = |revision| PodFacts::of(&pod("s-1", running.clone(), "True"), &[loki(revision)]).unwrap().answer;
+        assert_eq!(answer("r1"), Answer::Says { version: "3.7.8".into(), loaded: true, refused: None });
+        assert_eq!(answer("r2"), Answer::Says { version: "3.7.8".into(), loaded: false, refused: None });
     }
 
     fn pod(owner: &str, container: Value, ready: &str) -> Pod {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -25,7 +25,7 @@ use super::observe;
 use super::observed::StackObservations;
 use super::status::{self, Facts};
 use super::validate::validate;
-use super::{finalize, names};
+use super::{finalize, names, workloads};
 use crate::api::monitoring_stack::MonitoringStackStatus;
 use crate::api::{Conditioned, MonitoringStack, NotificationChannel};
 use crate::context::Context;
@@ -116,14 +116,16 @@ async fn pass(
         }
     };
     let plan = build::build(&stack)?;
-    let revisions = plan.revisions.clone();
+    let (revisions, parts) = (plan.revisions.clone(), plan.parts.clone());
     let (applied, more) = apply::apply(context, object, &stack, plan).await?;
     problems.extend(more);
-    let seen = observe::observe(context, &stack.owner, &applied.stateful_sets, &revisions, memory).await;
+    let workloads = workloads::of(&applied);
+    let seen = observe::observe(context, &stack.owner, &workloads, &revisions, memory).await;
     let seen = seen.map_err(api_error("look at the pods"))?;
     let rules = memory.rules(&stack.owner.namespace, &stack.owner.name);
     let slos = memory.slos(&stack.owner.namespace, &stack.owner.name);
-    let facts = Facts { stack: &stack, applied: &applied, problems: &problems, seen: &seen, rules, slos };
+    let facts =
+        Facts { stack: &stack, parts: &parts, workloads: &workloads, problems: &problems, seen: &seen, rules, slos };
     let now = Timestamp::now();
     let (status, outcome) = status::status(&facts, object.status.as_ref(), object.metadata.generation, now);
     write(context, object, &status, &outcome).await?;
@@ -212,6 +214,7 @@ pub async fn controller(
     let shared = Arc::new(Shared { context: context.clone(), memory, failures: Failures::default() });
     controller
         .owns(Api::<StatefulSet>::all(client.clone()), children())
+        .owns(Api::<DaemonSet>::all(client.clone()), children())
         .owns(Api::<ConfigMap>::all(client.clone()), children())
         .owns(Api::<Secret>::all(client.clone()), children())
         .owns(Api::<Service>::all(client.clone()), children())

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::StatefulSet;
 
+use super::build::Part;
 use super::component::scrape;
 use super::discovery::Namespaces;
-use super::names::{self, ALERTMANAGER, PROMETHEUS};
 use super::observed::SloNeeds;
-use super::pods::{Answer, Component, PodFacts};
-use super::storage::Data;
+use super::pods::{Answer, PodFacts};
 use super::validate::{Problem, Stack};
+use super::workloads::{Component, Workload};
 use crate::api::monitoring_stack::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
-use crate::k8s::manifests::{Applied, Manifests};
 use crate::k8s::status::{Extra, Outcome, conditions};
 
 /// What the pods of a stack said.
@@ -36,7 +34,8 @@ pub struct Pool {
 /// Everything that the status is made of.
 pub struct Facts<'a> {
     pub stack: &'a Stack,
-    pub applied: &'a Manifests<Applied>,
+    pub parts: &'a [Part],
+    pub workloads: &'a [Workload],
     pub problems: &'a [Problem],
     pub seen: &'a Seen,
     pub rules: Option<RuleCounts>,
@@ -101,32 +100,18 @@ struct View {
 }
 
 fn views(facts: &Facts) -> Vec<View> {
-    let owner = &facts.stack.owner;
-    let (mut views, url) = (vec![], |name: String, port| names::url(&name, &owner.namespace, port));
-    if let Some(prometheus) = &facts.stack.prometheus {
-        let url = url(names::prometheus(&owner.name), names::PROMETHEUS_PORT);
-        let desired = prometheus.spec.replicas * prometheus.spec.shards;
-        views.push(view(facts, PROMETHEUS, desired, url, &prometheus.data));
-    }
-    if let Some(alertmanager) = &facts.stack.alertmanager {
-        let url = url(names::alertmanager(&owner.name), names::ALERTMANAGER_PORT);
-        views.push(view(facts, ALERTMANAGER, alertmanager.spec.replicas, url, &alertmanager.data));
-    }
-    views
+    facts.parts.iter().map(|part| view(facts, part)).collect()
 }
 
-fn view(facts: &Facts, name: &'static str, desired: i32, url: String, data: &Data) -> View {
-    let is_own = |component: Component| match component {
-        Component::Prometheus(_) => name == PROMETHEUS,
-        Component::Alertmanager => name == ALERTMANAGER,
-    };
-    let pods: Vec<&PodFacts> = facts.seen.pods.iter().filter(|p| is_own(p.component)).collect();
-    let mut sets = facts.applied.stateful_sets.iter().filter(|set| Component::of(set).is_some_and(is_own));
+fn view(facts: &Facts, part: &Part) -> View {
+    let pods: Vec<&PodFacts> = facts.seen.pods.iter().filter(|pod| pod.component.name() == part.name).collect();
+    let workloads = || facts.workloads.iter().filter(|workload| workload.component.name() == part.name);
+    let desired = workloads().map(|workload| workload.desired).sum();
     let ready = pods.iter().filter(|p| p.ready).count() as i32;
     let loaded = pods.iter().filter(|p| matches!(p.answer, Answer::Says { loaded: true, .. })).count() as i32;
     let failure = pods.iter().find_map(|pod| Some(format!("{}: {}", pod.name, failure(pod)?)));
-    let mut progress = || {
-        if let Some(why) = sets.find_map(rollout) {
+    let progress = || {
+        if let Some(why) = workloads().find_map(|workload| workload.progress.clone()) {
             Some(why)
         } else if ready < desired {
             Some(format!("{ready} of {desired} pods are ready"))
@@ -140,6 +125,7 @@ fn view(facts: &Facts, name: &'static str, desired: i32, url: String, data: &Dat
         Some(why) => (true, Some(why)),
         None => (false, progress()),
     };
+    let Part { name, url, storage } = part.clone();
     View {
         failing,
         progressing: !failing && message.is_some(),
@@ -150,7 +136,7 @@ fn view(facts: &Facts, name: &'static str, desired: i32, url: String, data: &Dat
             desired,
             pods: format!("{ready}/{desired}"),
             url,
-            storage: data.describe(),
+            storage,
             config_loaded: desired > 0 && loaded >= desired,
             message,
         },
@@ -162,7 +148,7 @@ fn version(pods: &[&PodFacts]) -> Option<String> {
     let mut versions: Vec<&str> = pods
         .iter()
         .filter_map(|pod| match &pod.answer {
-            Answer::Says { version, .. } => Some(version.as_str()),
+            Answer::Says { version, .. } if !version.is_empty() => Some(version.as_str()),
             _ => None,
         })
         .collect();
@@ -177,22 +163,6 @@ fn failure(pod: &PodFacts) -> Option<String> {
         Answer::Silent(why) if pod.ready => Some(format!("is ready but does not answer the operator: {why}")),
         _ => pod.failing.clone(),
     }
-}
-
-/// What is not rolled out yet.
-fn rollout(set: &StatefulSet) -> Option<String> {
-    let name = set.metadata.name.as_deref().unwrap_or_default();
-    let (status, wanted) = (set.status.as_ref(), set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1));
-    let observed = status.and_then(|s| s.observed_generation).unwrap_or_default();
-    if observed < set.metadata.generation.unwrap_or_default() {
-        return Some(format!("StatefulSet {name} was changed just now"));
-    }
-    let status = status?;
-    let updated = status.updated_replicas.unwrap_or_default();
-    if status.current_revision != status.update_revision && updated < wanted {
-        return Some(format!("{updated} of {wanted} pods of StatefulSet {name} have its present template"));
-    }
-    None
 }
 
 fn outcome(facts: &Facts, views: &[View]) -> Outcome {

@@ -1,13 +1,23 @@
 //! From what a person wrote to a checked stack, from which building cannot fail. Pure.
 
+pub mod grafana;
+pub mod jaeger;
+pub mod logs;
+pub mod loki;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Selector;
 
+use self::grafana::Grafana;
+use self::jaeger::Jaeger;
+use self::logs::Logs;
+use self::loki::Loki;
+use super::build::Part;
 use super::component::{alertmanager, prometheus};
 use super::discovery::{self, InvalidSelector, Namespaces};
-use super::names::{ALERTMANAGER, PROMETHEUS};
+use super::names::{self, ALERTMANAGER, PROMETHEUS};
 use super::routes::{self, Routing, Secrets};
 use super::storage::{self, Claim, Data};
 use super::token::Tokens;
@@ -57,6 +67,29 @@ pub struct Stack {
     pub selector: Selector,
     pub prometheus: Option<Prometheus>,
     pub alertmanager: Option<Alertmanager>,
+    pub loki: Option<Loki>,
+    pub logs: Option<Logs>,
+    pub jaeger: Option<Jaeger>,
+    pub grafana: Option<Grafana>,
+}
+
+impl Stack {
+    /// A component at its Service's `port`, as the status speaks of it.
+    pub fn part(&self, name: &'static str, port: i32, data: &Data) -> Part {
+        let url = names::url(&names::part(&self.owner.name, name), &self.owner.namespace, port);
+        Part { name, url, storage: data.describe() }
+    }
+
+    /// Where the components keep their data, and the claims of each that are to be asked for the size.
+    pub fn kept(&self) -> impl Iterator<Item = (&Data, &[String])> {
+        let Self { prometheus, alertmanager, loki, jaeger, grafana, .. } = self;
+        let prometheus = prometheus.iter().map(|p| (&p.data, p.grow.as_slice()));
+        let alertmanager = alertmanager.iter().map(|a| (&a.data, a.grow.as_slice()));
+        let loki = loki.iter().map(|l| (&l.data, l.grow.as_slice()));
+        let jaeger = jaeger.iter().map(|j| (&j.data, j.grow.as_slice()));
+        let grafana = grafana.iter().map(|g| (&g.data, g.grow.as_slice()));
+        prometheus.chain(alertmanager).chain(loki).chain(jaeger).chain(grafana)
+    }
 }
 
 /// A checked Prometheus.
@@ -99,6 +132,9 @@ pub enum Refused {
     LabelName { name: String },
     #[error("spec.{field} is 0s: write a duration above zero, for example {example}")]
     ZeroDuration { field: &'static str, example: &'static str },
+    /// A value that no component could take.
+    #[error("spec.{field} {value:?} {why}")]
+    Field { field: String, value: String, why: String },
     #[error("spec.prometheus.remoteWrite[{index}] {why}")]
     RemoteWrite { index: usize, why: String },
 }
@@ -110,6 +146,7 @@ impl Reportable for Refused {
             Self::ReservedFlag { .. } => "ReservedFlag",
             Self::LabelName { .. } => "InvalidExternalLabel",
             Self::ZeroDuration { .. } => "InvalidDuration",
+            Self::Field { .. } => "InvalidField",
             Self::RemoteWrite { .. } => "InvalidRemoteWrite",
         }
     }
@@ -124,8 +161,25 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let prometheus = spec.prometheus.as_ref().map(|spec| check_prometheus(spec, &known, &mut problems)).transpose()?;
     let alertmanager = spec.alertmanager.as_ref();
     let alertmanager = alertmanager.map(|spec| check_alertmanager(spec, &home, &known, &mut problems)).transpose()?;
+    let loki = spec.loki.as_ref().map(|spec| loki::check(spec, &known, &mut problems)).transpose()?;
+    let logs = spec.logs.as_ref().map(|spec| logs::check(spec, &known, &mut problems)).transpose()?;
+    let jaeger = spec.jaeger.as_ref().map(|spec| jaeger::check(spec, &known, &mut problems)).transpose()?;
+    let grafana = spec.grafana.as_ref().map(|spec| grafana::check(spec, &known, &mut problems)).transpose()?;
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
-    Ok((Stack { owner, receiver_url, cluster_role_prefix, namespaces, selector, prometheus, alertmanager }, problems))
+    let stack = Stack {
+        owner,
+        receiver_url,
+        cluster_role_prefix,
+        namespaces,
+        selector,
+        prometheus,
+        alertmanager,
+        loki,
+        logs,
+        jaeger,
+        grafana,
+    };
+    Ok((stack, problems))
 }
 
 fn check_prometheus(spec: &PrometheusSpec, known: &Known, problems: &mut Vec<Problem>) -> Result<Prometheus, Refused> {

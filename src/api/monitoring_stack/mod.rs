@@ -1,10 +1,18 @@
 //! MonitoringStack: which components run, how large, where they look for rules and targets, who hears of alerts.
 
 mod alertmanager;
+mod grafana;
+mod jaeger;
+mod logs;
+mod loki;
 mod prometheus;
 mod status;
 
 pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
+pub use grafana::GrafanaSpec;
+pub use jaeger::JaegerSpec;
+pub use logs::LogsSpec;
+pub use loki::LokiSpec;
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};
 pub use status::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
 
@@ -23,7 +31,7 @@ use super::slo::Compatibility;
     group = "evenkeel.dev",
     version = "v1alpha1",
     kind = "MonitoringStack",
-    doc = "A monitoring stack: Prometheus and Alertmanager, run, configured and kept in order by Evenkeel.",
+    doc = "A monitoring stack: Prometheus, Alertmanager, Loki, Jaeger, Grafana and log agents, run, configured and kept in order by Evenkeel.",
     namespaced,
     status = "MonitoringStackStatus",
     shortname = "mstack",
@@ -53,8 +61,8 @@ use super::slo::Compatibility;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.prometheus) || has(self.alertmanager)")
-        .message("a stack without components does nothing: set prometheus or alertmanager ({} takes the defaults)")
+    validation = Rule::new("has(self.prometheus) || has(self.alertmanager) || has(self.loki) || has(self.logs) || has(self.jaeger) || has(self.grafana)")
+        .message("a stack without components does nothing: set prometheus, alertmanager, loki, logs, jaeger or grafana ({} takes the defaults)")
 )]
 pub struct MonitoringStackSpec {
     /// Where AlertRules, SLOs and scrape targets are found. Absent: in this namespace only. `{}`: in all namespaces.
@@ -67,6 +75,18 @@ pub struct MonitoringStackSpec {
     /// nobody but Evenkeel itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<AlertmanagerSpec>,
+    /// Loki: keeps logs. Absent: none is run. `{}`: one with the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loki: Option<LokiSpec>,
+    /// Which logs are collected, and how they are read. Absent: none. They go to this stack's Loki.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogsSpec>,
+    /// Jaeger: keeps traces. Absent: none is run. `{}`: one with the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jaeger: Option<JaegerSpec>,
+    /// Grafana: shows metrics, logs and traces. Absent: none is run. `{}`: one with the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grafana: Option<GrafanaSpec>,
     /// Names of other tools whose series every SLO of this stack records as well, as though the SLO itself said so: `sloth`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]

@@ -33,9 +33,9 @@ pub struct MonitoringStackStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
-    /// prometheus or alertmanager.
+    /// prometheus, alertmanager, loki, log-agent, log-gateway, jaeger or grafana.
     pub name: String,
-    /// Version that the component itself reports.
+    /// Version that the component itself reports, or else the tag of the image that its pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Pods that are ready.

@@ -90,15 +90,13 @@ fn stateful_set(stack: &Stack, alertmanager: &Alertmanager) -> StatefulSet {
     let credentials = pod::secrets_volume("secrets", refs);
     let mut mounts = vec![pod::mount("config", CONFIG_DIR, true), pod::mount("receiver-token", TOKEN_DIR, true)];
     mounts.extend(credentials.iter().map(|volume| pod::mount(&volume.name, receivers::SECRETS_DIR, true)));
-    pod::stateful_set(pod::Workload {
+    let workload = pod::Workload {
         owner,
         component: names::ALERTMANAGER,
         name: name.clone(),
         labels: BTreeMap::new(),
-        replicas: spec.replicas,
         service_account: name,
         token: false,
-        headless: names::alertmanager_headless(&owner.name),
         container: Container {
             name: names::ALERTMANAGER.into(),
             image: Some(image::of(
@@ -128,11 +126,13 @@ fn stateful_set(stack: &Stack, alertmanager: &Alertmanager) -> StatefulSet {
         .into_iter()
         .chain(credentials)
         .collect(),
-        data: &alertmanager.data,
-        data_path: DATA_DIR,
+        data: Some((&alertmanager.data, DATA_DIR)),
+        user: pod::NOBODY,
+        revision: None,
         grace: 120,
         settings: spec.pod.as_ref(),
-    })
+    };
+    pod::stateful_set(workload, spec.replicas, names::alertmanager_headless(&owner.name))
 }
 
 /// One replica has no mesh; more of them find each other by name.

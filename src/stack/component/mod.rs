@@ -2,6 +2,10 @@
 
 pub mod alertmanager;
 pub mod alertmanager_config;
+pub mod grafana;
+pub mod jaeger;
+pub mod logs;
+pub mod loki;
 pub mod pod;
 pub mod prometheus;
 pub mod prometheus_config;
@@ -17,6 +21,23 @@ pub mod image {
     pub const ALERTMANAGER: &str = "quay.io/prometheus/alertmanager";
     /// Tag of Alertmanager.
     pub const ALERTMANAGER_VERSION: &str = "v0.31.1";
+
+    /// Registry and repository of Loki.
+    pub const LOKI: &str = "docker.io/grafana/loki";
+    /// Tag of Loki.
+    pub const LOKI_VERSION: &str = "3.7.8";
+    /// Registry and repository of Jaeger.
+    pub const JAEGER: &str = "docker.io/jaegertracing/jaeger";
+    /// Tag of Jaeger.
+    pub const JAEGER_VERSION: &str = "2.13.0";
+    /// Registry and repository of the OpenTelemetry Collector with the contributed components.
+    pub const COLLECTOR: &str = "docker.io/otel/opentelemetry-collector-contrib";
+    /// Tag of the OpenTelemetry Collector.
+    pub const COLLECTOR_VERSION: &str = "0.160.0";
+    /// Registry and repository of Grafana.
+    pub const GRAFANA: &str = "docker.io/grafana/grafana";
+    /// Tag of Grafana.
+    pub const GRAFANA_VERSION: &str = "12.3.0";
 
     /// The image of a component: a whole one, else the default repository with a tag.
     pub fn of(repository: &str, default: &str, version: Option<&str>, image: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
     KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
@@ -16,35 +16,38 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::common::{PodSettings, SecretKeyRef};
 use crate::k8s::meta::Owner;
+use crate::stack::names;
 use crate::stack::storage::{self, Data};
 
-/// `nobody` in the images of Prometheus and Alertmanager.
-const NOBODY: i64 = 65534;
+/// `nobody` in the images of Prometheus and Alertmanager. Every component runs as it but where it says why not.
+pub const NOBODY: i64 = 65534;
 
-/// What a component wants of its StatefulSet.
+/// What a component wants of its StatefulSet or DaemonSet.
 pub struct Workload<'a> {
     pub owner: &'a Owner,
     pub component: &'static str,
     pub name: String,
     /// Labels that keep this set's pods apart from those of the component's other sets.
     pub labels: BTreeMap<String, String>,
-    pub replicas: i32,
     pub service_account: String,
     /// Whether the pods talk to the Kubernetes API.
     pub token: bool,
-    pub headless: String,
     pub container: Container,
     pub volumes: Vec<Volume>,
-    pub data: &'a Data,
-    pub data_path: &'static str,
+    /// Where its data lies, and where the container finds it.
+    pub data: Option<(&'a Data, &'static str)>,
+    /// User, group and owner of the volumes.
+    pub user: i64,
+    /// Of a configuration that is read at the start: a new one makes new pods.
+    pub revision: Option<String>,
     /// Seconds to finish in.
     pub grace: i64,
     pub settings: Option<&'a PodSettings>,
 }
 
-/// The StatefulSet of a component.
-pub fn stateful_set(workload: Workload) -> StatefulSet {
-    let Workload { owner, component, name, labels, replicas, .. } = &workload;
+/// The StatefulSet of a component, whose headless Service gives each pod a name.
+pub fn stateful_set(workload: Workload, replicas: i32, headless: String) -> StatefulSet {
+    let Workload { owner, component, name, labels, .. } = &workload;
     let mut metadata = owner.child(name.clone(), component);
     metadata.labels.get_or_insert_default().extend(labels.clone());
     let mut selector = owner.selector(component);
@@ -52,8 +55,8 @@ pub fn stateful_set(workload: Workload) -> StatefulSet {
     StatefulSet {
         metadata,
         spec: Some(StatefulSetSpec {
-            replicas: Some(*replicas),
-            service_name: Some(workload.headless.clone()),
+            replicas: Some(replicas),
+            service_name: Some(headless),
             // Replicas do not wait for each other, and a broken rollout can be replaced by a good one.
             pod_management_policy: Some("Parallel".into()),
             update_strategy: Some(StatefulSetUpdateStrategy {
@@ -62,14 +65,28 @@ pub fn stateful_set(workload: Workload) -> StatefulSet {
             }),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
             volume_claim_templates: claim_template(&workload).map(|claim| vec![claim]),
-            template: template(&workload),
+            template: template(&workload, replicas > 1),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
 }
 
-fn template(workload: &Workload) -> PodTemplateSpec {
+/// The DaemonSet of a component.
+pub fn daemon_set(workload: Workload) -> DaemonSet {
+    let Workload { owner, component, name, .. } = &workload;
+    DaemonSet {
+        metadata: owner.child(name.clone(), component),
+        spec: Some(DaemonSetSpec {
+            selector: LabelSelector { match_labels: Some(owner.selector(component)), ..LabelSelector::default() },
+            template: template(&workload, false),
+            ..DaemonSetSpec::default()
+        }),
+        ..DaemonSet::default()
+    }
+}
+
+fn template(workload: &Workload, several: bool) -> PodTemplateSpec {
     let settings = workload.settings.cloned().unwrap_or_default();
     let mut labels = settings.labels;
     labels.extend(workload.owner.labels(workload.component));
@@ -77,17 +94,21 @@ fn template(workload: &Workload) -> PodTemplateSpec {
     let mut container = workload.container.clone();
     container.args.get_or_insert_default().extend(settings.extra_args);
     container.resources = settings.resources;
-    container.security_context = Some(restricted());
-    container.volume_mounts.get_or_insert_default().push(mount(storage::VOLUME, workload.data_path, false));
+    container.security_context = Some(restricted(workload.user));
+    let mut annotations = settings.annotations;
+    annotations.extend(workload.revision.clone().map(|revision| (names::CONFIG_REVISION.to_owned(), revision)));
     let mut volumes = workload.volumes.clone();
-    if let Data::EmptyDir { limit } = workload.data {
+    if let Some((_, path)) = workload.data {
+        container.volume_mounts.get_or_insert_default().push(mount(storage::VOLUME, path, false));
+    }
+    if let Some((Data::EmptyDir { limit }, _)) = workload.data {
         let empty_dir = EmptyDirVolumeSource { size_limit: limit.clone(), ..EmptyDirVolumeSource::default() };
         volumes.push(Volume { name: storage::VOLUME.into(), empty_dir: Some(empty_dir), ..Volume::default() });
     }
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
-            annotations: Some(settings.annotations).filter(|a| !a.is_empty()),
+            annotations: Some(annotations).filter(|a| !a.is_empty()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
@@ -96,15 +117,15 @@ fn template(workload: &Workload) -> PodTemplateSpec {
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(workload.grace),
             security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: Some(NOBODY),
-                run_as_group: Some(NOBODY),
-                fs_group: Some(NOBODY),
+                run_as_non_root: Some(workload.user != 0),
+                run_as_user: Some(workload.user),
+                run_as_group: Some(workload.user),
+                fs_group: Some(workload.user),
                 fs_group_change_policy: Some("OnRootMismatch".into()),
                 seccomp_profile: Some(runtime_default()),
                 ..PodSecurityContext::default()
             }),
-            affinity: settings.affinity.or_else(|| (workload.replicas > 1).then(|| spread(workload))),
+            affinity: settings.affinity.or_else(|| several.then(|| spread(workload))),
             topology_spread_constraints: Some(settings.topology_spread).filter(|t| !t.is_empty()),
             node_selector: Some(settings.node_selector).filter(|n| !n.is_empty()),
             tolerations: Some(settings.tolerations).filter(|t| !t.is_empty()),
@@ -139,7 +160,7 @@ fn spread(workload: &Workload) -> Affinity {
 }
 
 fn claim_template(workload: &Workload) -> Option<PersistentVolumeClaim> {
-    let Data::Claim { size, class } = workload.data else { return None };
+    let (Data::Claim { size, class }, _) = workload.data? else { return None };
     Some(PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(storage::VOLUME.into()),
@@ -164,11 +185,11 @@ fn runtime_default() -> SeccompProfile {
 }
 
 /// Pod Security "restricted", and a root that cannot be written.
-fn restricted() -> SecurityContext {
+fn restricted(user: i64) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        run_as_non_root: Some(true),
+        run_as_non_root: Some(user != 0),
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
         seccomp_profile: Some(runtime_default()),
         ..SecurityContext::default()

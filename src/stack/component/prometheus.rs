@@ -225,15 +225,13 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
         }),
         ..Volume::default()
     };
-    pod::stateful_set(pod::Workload {
+    let workload = pod::Workload {
         owner,
         component: names::PROMETHEUS,
         name: names::prometheus_shard(&owner.name, shard),
         labels: shard_labels(shard),
-        replicas: spec.replicas,
         service_account: names::prometheus(&owner.name),
         token: scrape.pods || scrape.services || scrape.kubelet || scrape.cadvisor || scrape.api_server,
-        headless: names::prometheus_headless(&owner.name),
         container: Container {
             name: names::PROMETHEUS.into(),
             image: Some(image::of(
@@ -253,11 +251,13 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
             ..Container::default()
         },
         volumes: [config, rules_volume(&owner.name)].into_iter().chain(secrets).collect(),
-        data: &prometheus.data,
-        data_path: DATA_DIR,
+        data: Some((&prometheus.data, DATA_DIR)),
+        user: pod::NOBODY,
+        revision: None,
         grace: 600,
         settings: spec.pod.as_ref(),
-    })
+    };
+    pod::stateful_set(workload, spec.replicas, names::prometheus_headless(&owner.name))
 }
 
 /// Every shard that there can ever be, each optional: a new one needs no restart.

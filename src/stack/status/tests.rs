@@ -1,14 +1,16 @@
-use std::marker::PhantomData;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::hidden::Hidden;
+use crate::k8s::manifests::{Applied, Manifests};
 use crate::k8s::meta::Owner;
 use crate::stack::build::{Revisions, build};
 use crate::stack::observed::{Shortfall, SloNeeds};
 use crate::stack::routes::Secrets;
 use crate::stack::validate::{Home, Known, validate};
+use crate::stack::workloads;
 
 const NOW: i64 = 1_000_000;
 
@@ -20,6 +22,7 @@ fn at(seconds: i64) -> Timestamp {
 struct World {
     stack: Stack,
     applied: Manifests<Applied>,
+    parts: Vec<Part>,
     revisions: Revisions,
     problems: Vec<Problem>,
     seen: Seen,
@@ -63,24 +66,15 @@ impl World {
                 "currentRevision": "b", "updateRevision": "b",
             }))
             .unwrap();
-            let component = Component::of(set).unwrap();
-            pods.extend(
-                (0..replicas).map(|n| pod(&format!("{}-{n}", set.metadata.name.as_deref().unwrap()), component)),
-            );
+            set.metadata.uid = set.metadata.name.clone();
         }
-        let applied = Manifests {
-            stateful_sets,
-            service_accounts: vec![],
-            role_bindings: vec![],
-            cluster_role_bindings: vec![],
-            secrets: vec![],
-            config_maps: vec![],
-            services: vec![],
-            pod_disruption_budgets: vec![],
-            state: PhantomData,
-        };
+        let applied = Manifests::<Applied> { stateful_sets, ..Manifests::default() };
+        for workload in workloads::of(&applied) {
+            let pods_of = (0..workload.desired).map(|n| pod(&format!("{}-{n}", workload.uid), workload.component));
+            pods.extend(pods_of);
+        }
         let seen = Seen { pods, targets: Some(TargetCounts { up: 7, down: 1 }), pools: vec![] };
-        Self { stack, applied, revisions: plan.revisions, problems, seen, rules: None, slos: None }
+        Self { stack, applied, parts: plan.parts, revisions: plan.revisions, problems, seen, rules: None, slos: None }
     }
 
     fn status(&self) -> (MonitoringStackStatus, Outcome) {
@@ -88,8 +82,9 @@ impl World {
     }
 
     fn status_after(&self, previous: Option<&MonitoringStackStatus>, now: i64) -> (MonitoringStackStatus, Outcome) {
-        let Self { stack, applied, problems, seen, rules, slos, .. } = self;
-        let facts = Facts { stack, applied, problems, seen, rules: *rules, slos: slos.clone() };
+        let Self { stack, applied, parts, problems, seen, rules, slos, .. } = self;
+        let workloads = &workloads::of(applied);
+        let facts = Facts { stack, parts, workloads, problems, seen, rules: *rules, slos: slos.clone() };
         status(&facts, previous, Some(4), at(now))
     }
 
@@ -104,6 +99,7 @@ fn pod(name: &str, component: Component) -> PodFacts {
     let version = match component {
         Component::Prometheus(_) => "3.15.0",
         Component::Alertmanager => "0.31.1",
+        Component::Part(_) => "",
     };
     PodFacts {
         name: name.into(),
@@ -342,7 +338,7 @@ fn a_stack_of_which_nothing_is_applied_keeps_what_was_known() {
 #[test]
 fn each_component_knows_its_revision() {
     let world = both();
-    assert_eq!(Component::Prometheus(1).revision(&world.revisions), Some(world.revisions.prometheus[1].as_str()));
-    assert_eq!(Component::Prometheus(2).revision(&world.revisions), None);
-    assert_eq!(Component::Alertmanager.revision(&world.revisions), world.revisions.alertmanager.as_deref());
+    assert_eq!(world.revisions.of(Component::Prometheus(1)), Some(world.revisions.prometheus[1].as_str()));
+    assert_eq!(world.revisions.of(Component::Prometheus(2)), None);
+    assert_eq!(world.revisions.of(Component::Alertmanager), world.revisions.alertmanager.as_deref());
 }

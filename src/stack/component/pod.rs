@@ -6,11 +6,12 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, StatefulSet, Stateful
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
     KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection,
-    SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount, VolumeProjection,
-    VolumeResourceRequirements, WeightedPodAffinityTerm,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecretProjection, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount,
+    VolumeProjection, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -93,7 +94,7 @@ fn template(workload: &Workload, several: bool) -> PodTemplateSpec {
     labels.extend(workload.labels.clone());
     let mut container = workload.container.clone();
     container.args.get_or_insert_default().extend(settings.extra_args);
-    container.resources = settings.resources;
+    container.resources = Some(settings.resources.unwrap_or_else(|| requests(workload.component)));
     container.security_context = Some(restricted(workload.user));
     let mut annotations = settings.annotations;
     annotations.extend(workload.revision.clone().map(|revision| (names::CONFIG_REVISION.to_owned(), revision)));
@@ -136,6 +137,20 @@ fn template(workload: &Workload, several: bool) -> PodTemplateSpec {
             ..PodSpec::default()
         }),
     }
+}
+
+/// What a component asks for where nothing is said: what it uses in a small cluster (docs/benchmarks.md). No limits: what a
+/// component needs grows with the cluster, and one that is killed monitors nothing.
+fn requests(component: &str) -> ResourceRequirements {
+    let (cpu, memory) = match component {
+        names::PROMETHEUS => ("50m", "256Mi"),
+        names::LOKI => ("50m", "192Mi"),
+        names::GRAFANA => ("20m", "128Mi"),
+        names::JAEGER | names::LOG_AGENT | names::LOG_GATEWAY => ("20m", "96Mi"),
+        _ => ("10m", "32Mi"),
+    };
+    let requests = [("cpu", cpu), ("memory", memory)].map(|(what, size)| (what.to_owned(), Quantity(size.to_owned())));
+    ResourceRequirements { requests: Some(requests.into()), ..ResourceRequirements::default() }
 }
 
 /// Replicas prefer different nodes.

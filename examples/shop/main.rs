@@ -3,6 +3,7 @@
 
 mod load;
 mod serve;
+mod trace;
 
 use std::net::SocketAddr;
 
@@ -28,6 +29,12 @@ struct Serve {
     /// Checkouts that one pod works on at a time; the others wait in a queue. 0: any number.
     #[arg(long, env = "WORKERS", default_value_t = 0)]
     workers: usize,
+    /// Where spans are sent by OTLP over HTTP, for example http://main-log-gateway.monitoring.svc:4318. Default: nowhere.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp: Option<String>,
+    /// What the spans call this service.
+    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "shop")]
+    service: String,
     /// Share of the checkouts that fail, from 0 to 1.
     #[arg(long, env = "FAIL_RATIO", default_value_t = 0.0, value_parser = ratio)]
     fail_ratio: f64,
@@ -55,9 +62,13 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_target(false).init();
-    let Arguments { serve: Serve { listen, release, workers, fail_ratio }, command } = Arguments::parse();
+    let Arguments { serve: Serve { listen, release, workers, otlp, service, fail_ratio }, command } =
+        Arguments::parse();
     match command {
-        None => serve::serve(listen, serve::Shop::new(release, fail_ratio, workers), stopped()).await?,
+        None => {
+            let tracer = trace::Tracer::start(otlp, service);
+            serve::serve(listen, serve::Shop::new(release, fail_ratio, workers, tracer), stopped()).await?;
+        }
         Some(Command::Load { url, rps }) => load::load(&url, rps, stopped()).await,
     }
     Ok(())

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{
@@ -16,11 +16,14 @@ use axum::{
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::exponential_buckets;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::Semaphore;
+
+use crate::trace::{Trace, Tracer};
 
 /// How long a pod that was told to stop still takes requests: until every proxy has forgotten its address.
 const LINGER: Duration = Duration::from_secs(3);
@@ -30,6 +33,12 @@ const POOL: i64 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
     code: u16,
+}
+
+/// Of an exemplar: by this name Grafana finds the trace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Example {
+    trace_id: String,
 }
 
 /// One release of the shop, with its metrics.
@@ -42,12 +51,13 @@ pub struct Shop {
     connections: Gauge,
     registry: Registry,
     requests: Family<Code, Counter>,
-    duration: Histogram,
+    duration: HistogramWithExemplars<Example>,
+    tracer: Tracer,
 }
 
 impl Shop {
     /// `workers`: checkouts at a time, 0 for any number.
-    pub fn new(release: String, fail_ratio: f64, workers: usize) -> Arc<Self> {
+    pub fn new(release: String, fail_ratio: f64, workers: usize, tracer: Tracer) -> Arc<Self> {
         let mut all = Registry::default();
         let (connections, pool) = (Gauge::default(), Gauge::<i64>::default());
         connections.set(3);
@@ -60,12 +70,12 @@ impl Shop {
         let requests = Family::<Code, Counter>::default();
         // Born at zero, so that a first error is an increase.
         [200, 500].into_iter().for_each(|code| drop(requests.get_or_create(&Code { code })));
-        let duration = Histogram::new(exponential_buckets(0.001, 2.0, 12));
+        let duration = HistogramWithExemplars::new(exponential_buckets(0.001, 2.0, 12));
         registry.register("requests", "Checkouts by status code", requests.clone());
         registry.register_with_unit("request_duration", "Time to answer a checkout", Unit::Seconds, duration.clone());
         let workers = Semaphore::new(if workers == 0 { Semaphore::MAX_PERMITS } else { workers });
         let down = AtomicBool::new(false);
-        Arc::new(Self { release, fail_ratio, workers, down, connections, registry: all, requests, duration })
+        Arc::new(Self { release, fail_ratio, workers, down, connections, registry: all, requests, duration, tracer })
     }
 
     /// What a restart mends. `down`: nothing answers; `leak`: connections are not given back.
@@ -83,16 +93,17 @@ impl Shop {
         self.down.load(Ordering::Relaxed)
     }
 
-    async fn checkout(&self) -> (StatusCode, String) {
-        let started = Instant::now();
+    async fn checkout(&self, trace: Trace) -> (StatusCode, String) {
+        let (started, began) = (Instant::now(), SystemTime::now());
         let _worker = self.workers.acquire().await;
         // The price, from a database that only exists in this comment.
         tokio::time::sleep(Duration::from_millis(rand::random_range(2..12))).await;
-        let trace_id = format!("{:032x}", rand::random::<u128>());
         let code = if rand::random::<f64>() < self.fail_ratio { 500 } else { 200 };
         let took = started.elapsed();
         self.requests.get_or_create(&Code { code }).inc();
-        self.duration.observe(took.as_secs_f64());
+        let trace_id = trace.id.clone();
+        self.duration.observe(took.as_secs_f64(), Some(Example { trace_id: trace_id.clone() }), None);
+        self.tracer.checkout(&trace, began, code);
         let (release, millis) = (&self.release, took.as_secs_f64() * 1e3);
         if code == 500 {
             tracing::error!(trace_id, release, code, millis, error = "no price for this basket", "checkout failed");
@@ -111,7 +122,8 @@ impl Shop {
 
 fn router(shop: Arc<Shop>) -> Router {
     Router::new()
-        .route("/checkout", get(|State(shop): State<Arc<Shop>>| async move { shop.checkout().await }))
+        .route("/checkout", get(checkout))
+        .route("/log", post(log))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
         .route(
@@ -120,6 +132,17 @@ fn router(shop: Arc<Shop>) -> Router {
         )
         .layer(from_fn_with_state(shop.clone(), answers))
         .with_state(shop)
+}
+
+async fn checkout(State(shop): State<Arc<Shop>>, headers: HeaderMap) -> (StatusCode, String) {
+    let trace = Trace::of(headers.get("traceparent").and_then(|value| value.to_str().ok()));
+    shop.checkout(trace).await
+}
+
+/// Writes the body to standard output as it is: what another application would have logged.
+async fn log(body: String) -> StatusCode {
+    print!("{body}");
+    StatusCode::NO_CONTENT
 }
 
 async fn answers(State(shop): State<Arc<Shop>>, request: Request, next: Next) -> Response {

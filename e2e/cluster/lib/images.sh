@@ -8,6 +8,12 @@ PAUSE_IMAGE=registry.k8s.io/pause:3.10
 COREDNS_IMAGE=registry.k8s.io/coredns/coredns:v$COREDNS_VERSION
 PROMETHEUS_IMAGE=quay.io/prometheus/prometheus:v$PROMETHEUS_VERSION
 ALERTMANAGER_IMAGE=quay.io/prometheus/alertmanager:v$ALERTMANAGER_VERSION
+LOKI_IMAGE=docker.io/grafana/loki:$LOKI_VERSION
+JAEGER_IMAGE=docker.io/jaegertracing/jaeger:$JAEGER_VERSION
+OTELCOL_IMAGE=docker.io/otel/opentelemetry-collector-contrib:$OTELCOL_VERSION
+KUBE_STATE_METRICS_IMAGE=registry.k8s.io/kube-state-metrics/kube-state-metrics:v$KUBE_STATE_METRICS_VERSION
+# The S3 server that the tests put Loki's chunks into.
+VERSITYGW_IMAGE=ghcr.io/versity/versitygw:v$VERSITYGW_VERSION
 
 # load_image NAME:TAG DOCKERFILE CONTEXT
 load_image() {
@@ -51,6 +57,11 @@ local_images() {
 	load_node_images
 	load_tool_image "$PROMETHEUS_IMAGE" prometheus prometheus promtool
 	load_tool_image "$ALERTMANAGER_IMAGE" alertmanager alertmanager amtool
+	load_tool_image "$LOKI_IMAGE" loki loki
+	load_tool_image "$JAEGER_IMAGE" jaeger jaeger
+	load_tool_image "$OTELCOL_IMAGE" otelcol otelcol
+	load_tool_image "$KUBE_STATE_METRICS_IMAGE" kube-state-metrics kube-state-metrics
+	load_tool_image "$VERSITYGW_IMAGE" versitygw versitygw
 }
 
 # load_tool_image NAME:TAG WHAT PROGRAM...: from e2e/images/WHAT.Dockerfile and

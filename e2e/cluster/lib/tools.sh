@@ -8,18 +8,25 @@ HELM_VERSION=4.3.1
 COREDNS_VERSION=1.15.0
 PROMETHEUS_VERSION=3.15.0
 ALERTMANAGER_VERSION=0.31.1
+LOKI_VERSION=3.7.8
+# Jaeger's modules went on counting from 1: v1.76.0 holds this one.
+JAEGER_VERSION=2.13.0
+OTELCOL_VERSION=0.160.0
+KUBE_STATE_METRICS_VERSION=2.20.0
+VERSITYGW_VERSION=1.8.0
 SLOTH_VERSION=0.16.0
 
 # One line a program: name, module, package, build tags, linker flags. The
 # versions come from the modules; the flags only stamp them. `files:MODULE:PATH`
 # in place of a package is a folder that is copied out of a module.
 tool_table() {
-	local kubernetes prometheus common=github.com/prometheus/common/version
+	local kubernetes prometheus loki common=github.com/prometheus/common/version
 	kubernetes="-X k8s.io/component-base/version.gitVersion=v$KUBERNETES_VERSION"
 	kubernetes+=" -X k8s.io/component-base/version.gitMajor=${KUBERNETES_VERSION%%.*}"
 	kubernetes+=" -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
 	kubernetes+=" -X k8s.io/component-base/version.gitTreeState=clean"
 	prometheus="-X $common.Branch=HEAD"
+	loki="-X github.com/grafana/loki/v3/pkg/util/build.Version=$LOKI_VERSION -X github.com/grafana/loki/v3/pkg/util/build.Branch=HEAD"
 	cat <<TABLE
 kube-apiserver|cluster|k8s.io/kubernetes/cmd/kube-apiserver||$kubernetes
 etcd|cluster|go.etcd.io/etcd/server/v3||
@@ -35,6 +42,12 @@ promtool|cluster|github.com/prometheus/prometheus/cmd/promtool|remove_all_sd,ena
 prometheus|cluster|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd,enable_kubernetes_sd|$prometheus -X $common.Version=$PROMETHEUS_VERSION
 amtool|alertmanager|github.com/prometheus/alertmanager/cmd/amtool||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
 alertmanager|alertmanager|github.com/prometheus/alertmanager/cmd/alertmanager||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
+otelcol|telemetry|./otelcol||-X main.version=$OTELCOL_VERSION
+kube-state-metrics|telemetry|k8s.io/kube-state-metrics/v2||$prometheus -X $common.Version=v$KUBE_STATE_METRICS_VERSION
+jaeger|jaeger|github.com/jaegertracing/jaeger/cmd/jaeger||-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v$JAEGER_VERSION
+loki|loki|github.com/grafana/loki/v3/cmd/loki|netgo|$loki
+logcli|loki|github.com/grafana/loki/v3/cmd/logcli|netgo|$loki
+versitygw|versitygw|github.com/versity/versitygw/cmd/versitygw||-X main.Version=v$VERSITYGW_VERSION
 rollouts-controller|rollouts|github.com/argoproj/argo-rollouts/cmd/rollouts-controller||
 rollouts-crds|rollouts|files:github.com/argoproj/argo-rollouts:manifests/crds||
 sloth|sloth|github.com/slok/sloth/cmd/sloth||-X github.com/slok/sloth/internal/info.Version=v$SLOTH_VERSION
@@ -62,7 +75,7 @@ module_key() {
 	} | sha256sum | cut -c1-16
 }
 
-tool_modules() { printf '%s\n' cluster alertmanager rollouts; }
+tool_modules() { printf '%s\n' cluster alertmanager telemetry jaeger loki versitygw rollouts; }
 
 # tools_dir prints the one directory with all programs as links.
 tools_dir() {
@@ -164,10 +177,10 @@ copy_files() {
 
 need_go() {
 	local version
-	command -v go >/dev/null || die "building the cluster's programs needs Go 1.26 or newer on PATH"
+	command -v go >/dev/null || die "building the cluster's programs needs Go 1.26.5 or newer on PATH"
 	version=$(go env GOVERSION)
 	case $version in
-	go1.2[0-5]* | go1.1* | go1.[0-9] | go1.[0-9].*) die "building the cluster's programs needs Go 1.26 or newer, this is $version" ;;
+	go1.2[0-5]* | go1.26 | go1.26.[0-4] | go1.1* | go1.[0-9] | go1.[0-9].*) die "building the cluster's programs needs Go 1.26.5 or newer, this is $version" ;;
 	esac
 }
 

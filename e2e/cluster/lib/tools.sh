@@ -54,14 +54,14 @@ sloth|sloth|github.com/slok/sloth/cmd/sloth||-X github.com/slok/sloth/internal/i
 TABLE
 }
 
-# A cluster that is not ours needs only what talks to it. Those are built as well,
+# A cluster that is not ours needs only what talks to it or checks a configuration. Those are built as well,
 # so that the tests meet the same versions everywhere; who would rather use the
 # ones on PATH sets EVENKEEL_TOOLS=path. sloth is the bench's own.
 wanted_tools() {
 	if [ "$CLUSTER" = local ]; then
 		tool_table | grep -v '^sloth|'
 	else
-		tool_table | grep -E '^(kubectl|helm|promtool|amtool)\|'
+		tool_table | grep -E '^(kubectl|helm|promtool|amtool|loki|otelcol)\|'
 	fi
 }
 

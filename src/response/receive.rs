@@ -1,7 +1,8 @@
 //! `POST /api/v1/alerts` (a stack's Alertmanager, bearer token) and `POST /webhook/alert` (any other, user and password).
 //!
-//! 200 means that every alert of the payload is a ResponseRun, or matched none. To Alertmanager every 4xx is final, so
-//! whatever may pass by itself (overload, caches, the API server) is 503: it tries again.
+//! 200 means that every alert of the payload is a ResponseRun, or matched none of the AlertResponses that there are, which
+//! a cache that may be behind cannot say. To Alertmanager every 4xx is final, so whatever may pass by itself (overload,
+//! caches, the API server) is 503: it tries again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct NotTaken(pub String);
 pub trait Desk: Clone + Send + Sync + 'static {
     /// Whether alerts can be judged yet.
     fn is_ready(&self) -> bool;
+    /// False: the credentials of a sender may be missing.
+    fn sees_senders(&self) -> bool;
     /// The sender that a token belongs to.
     fn bearer(&self, token: &str) -> Option<String>;
     /// Whether user and password are right.
@@ -114,7 +117,13 @@ async fn handle<D: Desk>(path: &'static str, shared: &Shared<D>, request: Reques
         return Err(unavailable("the caches are not filled yet"));
     }
     // Before the body is read: who may not deliver shall not fill the memory.
-    let source = authenticate(path, &shared.desk, request.headers())?;
+    let sees = shared.desk.sees_senders();
+    let source = authenticate(path, &shared.desk, request.headers());
+    // 401 would be the last word, and the token may be newer than what is known.
+    let source = source.map_err(|refusal| match sees {
+        true => refusal,
+        false => unavailable("the watch of credentials is broken, so that nobody can tell whether these are right"),
+    })?;
     let alerts = read(request).await?;
     let taken = stream::iter(alerts)
         .map(|alert| shared.desk.take(alert, &source))
@@ -174,4 +183,40 @@ fn is_length_limit(error: &axum::Error) -> bool {
         source = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tower::ServiceExt;
+
+    #[derive(Clone, Copy)]
+    struct Blind(bool);
+
+    impl Desk for Blind {
+        fn is_ready(&self) -> bool {
+            true
+        }
+        fn sees_senders(&self) -> bool {
+            !self.0
+        }
+        fn bearer(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn basic(&self, _: &str, _: &str) -> bool {
+            false
+        }
+        async fn take(&self, _: Alert, _: &str) -> Result<Taken, NotTaken> {
+            Ok(Taken::Recorded)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_refused_for_good_only_by_who_knows_all_of_them() {
+        for (blind, code) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::SERVICE_UNAVAILABLE)] {
+            let request = Request::post(STACK_PATH).header(header::AUTHORIZATION, "Bearer new").body(Body::empty());
+            let answer = routes(Blind(blind), Metrics::new()).oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), code);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
-use crate::k8s::cache::{Filled, all_filled, fill, filled};
+use crate::k8s::cache::{Filled, Sight, all_filled, fill_in_sight, filled};
 use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
@@ -33,7 +33,18 @@ pub struct Stores {
     tokens: Store<Secret>,
     webhook: Store<Secret>,
     filled: Filled,
+    sights: Sights,
     changes: broadcast::Sender<Change>,
+}
+
+/// Which of the caches may be behind.
+#[derive(Clone, Default)]
+struct Sights {
+    responses: Sight,
+    runs: Sight,
+    stacks: Sight,
+    tokens: Sight,
+    webhook: Sight,
 }
 
 /// Something in the caches is not as it was.
@@ -49,6 +60,22 @@ impl Stores {
     /// All caches are filled; until then no alert can be judged.
     pub fn is_ready(&self) -> bool {
         self.filled.peek() == Some(&true)
+    }
+
+    /// False while AlertResponses may be missing: then nobody can say that none matches.
+    pub fn sees_responses(&self) -> bool {
+        self.sights.responses.is_clear()
+    }
+
+    /// False while runs may be missing.
+    pub fn sees_runs(&self) -> bool {
+        self.sights.runs.is_clear()
+    }
+
+    /// False while the credentials of a sender may be missing.
+    pub fn sees_senders(&self) -> bool {
+        let Sights { responses: _, runs: _, stacks, tokens, webhook } = &self.sights;
+        [stacks, tokens, webhook].iter().all(|sight| sight.is_clear())
     }
 
     /// Resolves when all caches are filled.
@@ -135,8 +162,10 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let (changes, _) = broadcast::channel(MAX_BEHIND);
     let filled =
         all_filled(vec![filled(&responses), filled(&runs), filled(&stacks), filled(&tokens), filled(&webhook)]);
-    let stores = Stores { responses, runs, stacks, tokens, webhook, filled, changes: changes.clone() };
-    let stores = Arc::new(stores);
+    let sights = Sights::default();
+    let of = sights.clone();
+    let stores =
+        Arc::new(Stores { responses, runs, stacks, tokens, webhook, filled, sights, changes: changes.clone() });
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
     let named = watcher::Config::default().fields(&format!("metadata.name={}", context.settings.webhook_secret));
@@ -145,11 +174,17 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
     let own = Api::namespaced(client.clone(), &context.settings.namespace);
     let watches = (
-        fill(write_responses, Api::all(client.clone()), all(), teller(changes.clone(), response)),
-        fill(write_runs, Api::all(client.clone()), all(), teller(changes, run)),
-        fill(write_stacks, Api::all(client.clone()), all(), |_| {}),
-        fill(write_tokens, Api::all(client.clone()), labelled, |_| {}),
-        fill(write_webhook, own, named, |_| {}),
+        fill_in_sight(
+            write_responses,
+            Api::all(client.clone()),
+            all(),
+            of.responses,
+            teller(changes.clone(), response),
+        ),
+        fill_in_sight(write_runs, Api::all(client.clone()), all(), of.runs, teller(changes, run)),
+        fill_in_sight(write_stacks, Api::all(client.clone()), all(), of.stacks, |_| {}),
+        fill_in_sight(write_tokens, Api::all(client.clone()), labelled, of.tokens, |_| {}),
+        fill_in_sight(write_webhook, own, named, of.webhook, |_| {}),
     );
     let filled = stores.clone();
     let work = async move {

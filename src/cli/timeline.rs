@@ -81,6 +81,9 @@ fn passed(run: &ResponseRun, status: &ResponseRunStatus, lines: &mut Lines) {
         }
         Some(_) => lines.at(at, format!("guards: {0} of {0} passed", status.guards.len())),
     }
+    if let Some(told) = told(&status.asked) {
+        lines.undated(format!("asked to approve it: {told}"));
+    }
     if let (Some(before), true) = (&status.before, run.spec.verify.promql.is_some()) {
         lines.at(at, format!("before the repair: {before}"));
     }

@@ -126,12 +126,14 @@ fn an_open_run_says_what_it_waits_for() {
     let waits = json!({
         "phase": "Pending", "message": "waits for approval: evenkeel approve",
         "guards": guards(&[("Response", true), ("Approval", false)]),
+        "asked": [{"channel": "oncall", "delivered": true, "tries": 1}, {"channel": "boss", "delivered": false}],
         "steps": [{"name": "rollback", "message": "would roll back to revision 13", "evidence": ["changed 40s before"]}],
     });
     let told = timeline(&run(&json!({"mode": "Approve"}), Some(waits)));
     assert_eq!(
         told.split_once("main\n").unwrap().1,
         "          guards: 1 passed, Approval did not
+          asked to approve it: oncall, boss is yet to be
           evidence: changed 40s before
           rollback: would roll back to revision 13
           Pending: waits for approval: evenkeel approve

@@ -115,13 +115,15 @@ pub fn awaits_approval(run: &ResponseRun) -> bool {
     run.spec.mode == Mode::Approve && !run.spec.drill && word != Some("true")
 }
 
+/// How anybody who may patch the run approves it.
+pub fn approve_command(run: &ResponseRun) -> String {
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    format!("kubectl -n {namespace} annotate run {name} {APPROVE}=true")
+}
+
 pub fn approved(run: &ResponseRun, _: &Facts, _: Timestamp) -> Answer {
     match awaits_approval(run) {
-        true => Answer::Wait(format!(
-            "waits for approval: kubectl -n {} annotate run {} {APPROVE}=true",
-            run.namespace().unwrap_or_default(),
-            run.name_any()
-        )),
+        true => Answer::Wait(format!("waits for approval: {}", approve_command(run))),
         false => Answer::Pass(String::new()),
     }
 }

@@ -24,9 +24,10 @@ pub fn is_alive(run: &ResponseRun) -> bool {
         || status.is_some_and(|status| status.is_outstanding() || open_incidents(status).next().is_some())
 }
 
+/// Those of the steps first: their messages have replaced the question where that was possible.
 fn deliveries(status: &ResponseRunStatus) -> impl Iterator<Item = &Delivery> {
     let steps = status.steps.iter().flat_map(|step| &step.deliveries);
-    steps.chain(status.escalations.iter().flat_map(|level| &level.deliveries))
+    steps.chain(status.escalations.iter().flat_map(|level| &level.deliveries)).chain(&status.asked)
 }
 
 fn open_incidents(status: &ResponseRunStatus) -> impl Iterator<Item = &str> {

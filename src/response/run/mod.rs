@@ -14,10 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::action::{self, Change, Plan};
+use super::channels;
 use super::facts::Facts;
 use super::guard::{self, Answer};
 use crate::api::alert_response::Step;
-use crate::api::response_run::{Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus};
+use crate::api::response_run::{Delivery, Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus};
 use crate::k8s::status::{Outcome, at_second, conditions};
 
 pub use after::{after_undo, is_alive};
@@ -59,6 +60,8 @@ pub enum Place {
     Step(usize),
     /// A level of escalation.
     Escalation(usize),
+    /// It waits for somebody's approval.
+    Approval,
     /// How the run ended.
     Closing,
     /// The alert has resolved: the incident can be closed.
@@ -145,10 +148,11 @@ fn begin(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: T
         Answer::Skip(why) => proof::close(run, status, Phase::Skipped, None, why, now),
         Answer::Wait(why) => {
             status.message = why;
-            let asked = status.guards.last().is_some_and(|guard| guard.name == guard::APPROVAL);
-            // Who is to approve must see what. The word itself wakes the run.
-            status.steps = if asked { planned(run, StepState::Pending, facts, now) } else { vec![] };
-            Decision::Wait(Box::new(dressed(run, status, now)), if asked { LATER } else { SOON })
+            if status.guards.last().is_some_and(|guard| guard.name == guard::APPROVAL) {
+                return ask(run, status, facts, now);
+            }
+            status.steps = vec![];
+            Decision::Wait(Box::new(dressed(run, status, now)), SOON)
         }
         Answer::Pass(message) => {
             status.phase = Phase::Running;
@@ -159,6 +163,26 @@ fn begin(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: T
             Decision::Proceed(Box::new(dressed(run, status, now)))
         }
     }
+}
+
+/// Asks for approval, each channel once for the whole run, and waits.
+fn ask(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: Timestamp) -> Decision {
+    // Who is to approve must see what.
+    status.steps = planned(run, StepState::Pending, facts, now);
+    if status.asked.is_empty() {
+        status.asked = channels::asked(run).into_iter().map(Delivery::to).collect();
+        if !status.asked.is_empty() {
+            return Decision::Proceed(Box::new(dressed(run, status, now)));
+        }
+    }
+    if let Some(channel) = steps::next_channel(&status.asked) {
+        return Decision::Deliver { place: Place::Approval, channel: channel.to_owned() };
+    }
+    if let (StepState::Failed, words) = steps::told(&status.asked) {
+        status.message = format!("{}; {words}", status.message);
+    }
+    // The word itself wakes the run.
+    Decision::Wait(Box::new(dressed(run, status, now)), LATER)
 }
 
 fn unbegun(step: &Step) -> StepStatus {

@@ -220,6 +220,7 @@ fn deliveries(status: &mut ResponseRunStatus, place: Place) -> Option<&mut Vec<D
     match place {
         Place::Step(number) => status.steps.get_mut(number).map(|step| &mut step.deliveries),
         Place::Escalation(level) => status.escalations.get_mut(level).map(|level| &mut level.deliveries),
+        Place::Approval => Some(&mut status.asked),
         Place::Closing | Place::Resolved => Some(&mut status.closing),
     }
 }
@@ -243,7 +244,8 @@ pub fn after_delivery(
     if place == Place::Resolved {
         // Told or given up: the incident is not asked for again.
         let levels = status.escalations.iter_mut().flat_map(|level| &mut level.deliveries);
-        let all = status.steps.iter_mut().flat_map(|step| &mut step.deliveries).chain(levels);
+        let told = status.steps.iter_mut().flat_map(|step| &mut step.deliveries).chain(levels);
+        let all = told.chain(&mut status.asked);
         let open = all.filter(|delivery| delivery.channel == channel && delivery.incident);
         let passing = matches!(&result, Err(failed) if !failed.is_final);
         for delivery in open {

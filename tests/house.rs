@@ -40,7 +40,7 @@ const PURE: &[&str] = &[
     "src/response/retention.rs",
     "src/response/run",
     "src/response/storm.rs",
-    "src/response/validate.rs",
+    "src/response/validate",
     "src/response/verify.rs",
     "src/rule/compile.rs",
     "src/rule/feed.rs",

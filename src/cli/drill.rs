@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{Request, header};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::stack::names::{ALERTMANAGER_PORT, alertmanager};
 /// Between two looks for the run.
 const EVERY: Duration = Duration::from_millis(500);
 /// The alert ends by itself this long after the wait, if nobody is left to end it.
-const SPARE: SignedDuration = SignedDuration::from_mins(1);
+const SPARE: PromDuration = PromDuration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
@@ -73,8 +73,7 @@ pub async fn drill(drill: &Drill, now: Timestamp) -> Result<String, DrillError> 
     let id = now.as_millisecond().to_string();
     let labels = story::labels(&response.spec, &given, &id)?;
     let stack = stack(&client, drill.stack.as_deref()).await?;
-    let wait = SignedDuration::try_from(drill.wait.0).unwrap_or(SignedDuration::MAX);
-    let ends_at = now.checked_add(wait.saturating_add(SPARE)).unwrap_or(Timestamp::MAX);
+    let ends_at = SPARE.after(drill.wait.after(now));
     let of = format!("{namespace}/{}", drill.name);
     post(&client, &stack, &labels, &of, (now, ends_at)).await?;
     let found = tokio::time::timeout(drill.wait.0, closed(&client, &namespace, &id)).await;

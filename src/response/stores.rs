@@ -1,6 +1,5 @@
 //! What every replica keeps in memory to take alerts: AlertResponses, runs, and the credentials of the senders.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -15,7 +14,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
-use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
@@ -87,33 +85,16 @@ impl Stores {
         self.responses.state().iter().filter_map(|r| r.0.as_ref().ok().cloned()).collect()
     }
 
+    /// Copies of the runs that are wanted.
     pub fn runs(&self, wanted: impl Fn(&ResponseRun) -> bool) -> Vec<ResponseRun> {
-        let all = self.runs.state();
-        all.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| wanted(r)).cloned().collect()
-    }
-
-    /// What is picked of the runs.
-    pub fn pick<T>(&self, pick: impl FnMut(&ResponseRun) -> Option<T>) -> Vec<T> {
-        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).filter_map(pick).collect()
+        let mut runs = vec![];
+        self.each_run(|run| runs.extend(wanted(run).then(|| run.clone())));
+        runs
     }
 
     /// Looks at every run, without a copy of it.
-    pub fn each_run(&self, mut look: impl FnMut(&ResponseRun)) {
-        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).for_each(&mut look);
-    }
-
-    /// Whether there is such a run.
-    pub fn any_run(&self, wanted: impl Fn(&ResponseRun) -> bool) -> bool {
-        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).any(wanted)
-    }
-
-    /// How many runs there are in every phase.
-    pub fn count(&self) -> HashMap<Phase, i64> {
-        let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
-        for run in self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()) {
-            *counts.entry(run.phase()).or_default() += 1;
-        }
-        counts
+    pub fn each_run(&self, look: impl FnMut(&ResponseRun)) {
+        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).for_each(look);
     }
 
     /// For controllers, which look objects up in them.

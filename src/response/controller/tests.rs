@@ -308,7 +308,9 @@ async fn the_last_place_before_the_storm_brake_is_taken_once_though_the_cache_is
     let mut other = run_of(&mine);
     (other.metadata.uid, other.spec.target.name) = (Some("other-uid".into()), "db".into());
     other.metadata.namespace = Some("bank".into());
-    shared.turn.lock().await.note(&other, SignedDuration::from_secs(600), Timestamp::now());
+    let started_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()));
+    let begun = ResponseRunStatus { phase: Phase::Running, started_at, ..ResponseRunStatus::default() };
+    shared.ledger().note(&other, &begun);
     shared.drive(&run_of(&shelf)).await.unwrap();
     let run = run_of(&shelf);
     assert_eq!((run.phase(), image(&shelf)), (Phase::Skipped, "web:2".into()));

@@ -22,7 +22,7 @@ use crate::api::response_run::{Delivery, Phase, ResponseRun, ResponseRunStatus, 
 use crate::k8s::status::{Outcome, at_second, conditions};
 
 pub use after::{after_undo, is_alive};
-pub use steps::{after_change, after_delivery, after_errand, tries};
+pub use steps::{after_change, after_delivery, after_errand};
 
 /// How long a step waits for the cluster to come into a state in which it can decide.
 const PLAN_PATIENCE: SignedDuration = SignedDuration::from_mins(2);
@@ -47,10 +47,16 @@ pub enum Decision {
     Change { step: usize, change: Change },
     /// The intent is on record: do what is no change of the target, unless it is found done, then `after_errand`.
     Errand { step: usize },
-    /// Send the message of this place to one channel, then `after_delivery`.
-    Deliver { place: Place, channel: String },
+    /// Send the message of this place to one channel, which was tried so often before, then `after_delivery`.
+    Deliver { place: Place, channel: String, tries: i32 },
     /// Take a step back by this patch, then `after_undo`.
     Undo { step: usize, change: Change },
+}
+
+impl Decision {
+    fn deliver(place: Place, delivery: &Delivery) -> Self {
+        Self::Deliver { place, channel: delivery.channel.clone(), tries: delivery.tries }
+    }
 }
 
 /// Where in a run something is told.
@@ -175,8 +181,8 @@ fn ask(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: Tim
             return Decision::Proceed(Box::new(dressed(run, status, now)));
         }
     }
-    if let Some(channel) = steps::next_channel(&status.asked) {
-        return Decision::Deliver { place: Place::Approval, channel: channel.to_owned() };
+    if let Some(delivery) = steps::next_delivery(&status.asked) {
+        return Decision::deliver(Place::Approval, delivery);
     }
     if let (StepState::Failed, words) = steps::told(&status.asked) {
         status.message = format!("{}; {words}", status.message);

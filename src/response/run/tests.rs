@@ -133,7 +133,7 @@ impl World {
                     let done = Errand::Done { effect: "done".into(), evidence: vec![], reference: None };
                     self.run.status = after_errand(&self.run, step, Ok(done), self.now);
                 }
-                Decision::Deliver { place, channel } => {
+                Decision::Deliver { place, channel, tries: _ } => {
                     let result = match self.deaf == Some(&channel) {
                         true => Err(Undelivered { why: "no answer".into(), is_final: false, retry_after: None }),
                         false => {

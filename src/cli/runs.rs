@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 
@@ -88,9 +89,9 @@ async fn run(client: &Client, namespace: &str, name: &str) -> Result<ResponseRun
     let api = Api::<Guarded<ResponseRun>>::namespaced(client.clone(), namespace);
     let found = api.get_opt(name).await;
     let found = found.map_err(|error| failed(format!("read ResponseRun {name} in namespace {namespace}"), error))?;
-    match found.map(|run| run.0) {
-        Some(Ok(run)) => Ok(run),
-        Some(Err(invalid)) => {
+    match found {
+        Some(DeserializeGuard(Ok(run))) => Ok(run),
+        Some(DeserializeGuard(Err(invalid))) => {
             let (namespace, name) = (namespace.to_owned(), name.to_owned());
             Err(RunError::Unreadable { namespace, name, why: invalid.to_string() })
         }

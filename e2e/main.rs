@@ -12,6 +12,7 @@ mod manifests;
 mod outside;
 
 mod actions;
+mod approval;
 mod budgets;
 mod crash;
 mod crds;
@@ -26,3 +27,4 @@ mod rollback;
 mod rollouts;
 mod rules;
 mod stack;
+mod workflow;

@@ -175,16 +175,9 @@ impl Alertmanager {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::server;
     use axum::Router;
     use axum::routing::get;
-
-    /// Answers on a port of its own for as long as the test runs.
-    async fn server(router: Router) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        format!("http://{address}")
-    }
 
     #[tokio::test]
     async fn alerts_of_alertmanager_keep_their_silences() {

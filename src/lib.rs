@@ -41,3 +41,6 @@ pub mod slo;
 pub mod stack;
 /// Logs.
 pub mod telemetry;
+/// What tests share.
+#[cfg(test)]
+mod testing;

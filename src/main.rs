@@ -73,6 +73,26 @@ enum Command {
         #[arg(long, default_value = "60s")]
         wait: PromDuration,
     },
+    /// Tell what a ResponseRun of a cluster (KUBECONFIG) did and when, on what evidence, and what it waits for.
+    Explain {
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Let a ResponseRun act that waits for approval (AlertResponses in mode Approve), with your own rights in the cluster.
+    Approve {
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Name of the ResponseRun.
+    #[arg(id = "run", value_name = "RUN")]
+    name: String,
+    /// Its namespace. Default: that of the kubeconfig.
+    #[arg(short = 'n', long)]
+    namespace: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -94,5 +114,7 @@ fn main() -> ExitCode {
         Command::Drill { response: name, namespace, labels, stack, wait } => {
             cli::drill(&cli::drill::Drill { namespace, name, labels, stack, wait })
         }
+        Command::Explain { run } => cli::explain(run.namespace.as_deref(), &run.name),
+        Command::Approve { run } => cli::approve(run.namespace.as_deref(), &run.name),
     }
 }

@@ -326,16 +326,9 @@ fn sample(text: &str, name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::server;
     use axum::Router;
     use axum::routing::get;
-
-    /// Answers on a port of its own for as long as the test runs.
-    async fn server(router: Router) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        format!("http://{address}")
-    }
 
     #[test]
     fn an_alerting_rule_whose_alerts_were_left_out_is_read_as_prometheus_3_writes_it() {

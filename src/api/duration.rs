@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -44,6 +45,14 @@ impl PromDuration {
     }
     pub fn as_secs(&self) -> u64 {
         self.0.as_secs()
+    }
+    /// For comparison with the time between two moments.
+    pub fn span(&self) -> SignedDuration {
+        SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX)
+    }
+    /// So long after a moment, or at the end of time.
+    pub fn after(&self, moment: Timestamp) -> Timestamp {
+        moment.checked_add(self.span()).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -137,6 +146,14 @@ mod tests {
         ] {
             assert_eq!(written.parse::<PromDuration>().unwrap().to_string(), printed);
         }
+    }
+
+    #[test]
+    fn a_length_without_end_ends_with_time() {
+        let start = Timestamp::UNIX_EPOCH;
+        assert_eq!(PromDuration::from_mins(2).after(start).to_string(), "1970-01-01T00:02:00Z");
+        assert_eq!(PromDuration(Duration::MAX).after(start), Timestamp::MAX);
+        assert_eq!(PromDuration(Duration::MAX).span(), SignedDuration::MAX);
     }
 
     #[test]

@@ -6,32 +6,28 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{Request, header};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::api::{Api, ListParams};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde::Serialize;
 
+use super::cluster::{ClusterError, connect, failed};
 use super::story::{self, DRILL_ID, LabelError};
 use crate::api::duration::PromDuration;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::k8s::Guarded;
-use crate::k8s::report::words;
 use crate::nearest::nearest;
 use crate::stack::names::{ALERTMANAGER_PORT, alertmanager};
 
 /// Between two looks for the run.
 const EVERY: Duration = Duration::from_millis(500);
 /// The alert ends by itself this long after the wait, if nobody is left to end it.
-const SPARE: SignedDuration = SignedDuration::from_mins(1);
+const SPARE: PromDuration = PromDuration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
-    #[error("no configuration for the Kubernetes API: {0}; set KUBECONFIG, or run it where kubectl works")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("cannot make a Kubernetes client: {0}")]
-    Client(kube::Error),
-    #[error("cannot {verb}: {}", words(.error))]
-    Api { verb: String, error: Box<kube::Error> },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("there is no AlertResponse {name} in namespace {namespace}{hint}")]
     Missing { namespace: String, name: String, hint: String },
     #[error("{0}")]
@@ -70,17 +66,14 @@ struct Posted<'a> {
 
 /// Fires the alert, waits for its run, ends the alert, and tells the story.
 pub async fn drill(drill: &Drill, now: Timestamp) -> Result<String, DrillError> {
-    let config = Config::infer().await?;
-    let namespace = drill.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(DrillError::Client)?;
+    let (client, namespace) = connect(drill.namespace.as_deref()).await?;
     let response = response(&client, &namespace, &drill.name).await?;
     let given = drill.labels.iter().map(|text| story::pair(text)).collect::<Result<_, _>>()?;
     // Whole milliseconds tell two drills apart.
     let id = now.as_millisecond().to_string();
     let labels = story::labels(&response.spec, &given, &id)?;
     let stack = stack(&client, drill.stack.as_deref()).await?;
-    let wait = SignedDuration::try_from(drill.wait.0).unwrap_or(SignedDuration::MAX);
-    let ends_at = now.checked_add(wait.saturating_add(SPARE)).unwrap_or(Timestamp::MAX);
+    let ends_at = SPARE.after(drill.wait.after(now));
     let of = format!("{namespace}/{}", drill.name);
     post(&client, &stack, &labels, &of, (now, ends_at)).await?;
     let found = tokio::time::timeout(drill.wait.0, closed(&client, &namespace, &id)).await;
@@ -111,10 +104,6 @@ async fn response(client: &Client, namespace: &str, name: &str) -> Result<AlertR
         let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         DrillError::Missing { namespace: namespace.to_owned(), name: name.to_owned(), hint }
     })
-}
-
-fn failed(verb: String, error: kube::Error) -> DrillError {
-    DrillError::Api { verb, error: Box::new(error) }
 }
 
 /// The stack that was named, or the only one with an Alertmanager.
@@ -161,7 +150,7 @@ async fn post(
     let path = format!("/api/v1/namespaces/{namespace}/services/{service}:{ALERTMANAGER_PORT}/proxy/api/v2/alerts");
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body)?;
     let sent = client.request_text(request).await;
-    sent.map(drop).map_err(|error| failed(format!("post the alert to Service {namespace}/{service}"), error))
+    Ok(sent.map(drop).map_err(|error| failed(format!("post the alert to Service {namespace}/{service}"), error))?)
 }
 
 /// The run, once it is closed.

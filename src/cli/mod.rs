@@ -1,5 +1,5 @@
 //! Sub-commands beside the operator: what it would do, on files and without a cluster; the report about budgets, which
-//! reads from the cluster; and drills, which go through it.
+//! reads from the cluster; drills, which go through it; and runs, told and approved.
 
 use std::fmt::Display;
 use std::io::{BufWriter, Write};
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 pub mod cel;
 pub mod check;
+pub mod cluster;
 pub mod crds;
 pub mod documents;
 pub mod drill;
@@ -15,8 +16,10 @@ pub mod judge;
 pub mod render;
 pub mod report;
 pub mod resource;
+pub mod runs;
 pub mod schema;
 pub mod story;
+pub mod timeline;
 
 use jiff::Timestamp;
 
@@ -89,6 +92,16 @@ pub fn report(namespace: Option<String>, policy: &str) -> ExitCode {
 /// `evenkeel drill`: the story of the run on standard output.
 pub fn drill(drill: &drill::Drill) -> ExitCode {
     from_cluster(drill::drill(drill, Timestamp::now()))
+}
+
+/// `evenkeel explain`: the time line of a run on standard output.
+pub fn explain(namespace: Option<&str>, run: &str) -> ExitCode {
+    from_cluster(runs::explain(namespace, run))
+}
+
+/// `evenkeel approve`: what was approved on standard output.
+pub fn approve(namespace: Option<&str>, run: &str) -> ExitCode {
+    from_cluster(runs::approve(namespace, run))
 }
 
 fn from_cluster<E: std::error::Error>(work: impl Future<Output = Result<String, E>>) -> ExitCode {

@@ -1,14 +1,14 @@
 //! `evenkeel report`: the report about the budgets under a policy, now, from what the API server has.
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::core::{NamespaceResourceScope, Resource};
-use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 
+use super::cluster::{ClusterError, connect, failed};
 use crate::api::{BudgetAdjustment, ChangeFreeze, ErrorBudgetPolicy, ResponseRun, SLO};
 use crate::k8s::Guarded;
-use crate::k8s::report::words;
 use crate::nearest::nearest;
 use crate::slo::report::{Facts, markdown};
 
@@ -19,21 +19,15 @@ const PAGE: u32 = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    #[error("no configuration for the Kubernetes API: {0}; set KUBECONFIG, or run it where kubectl works")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("cannot make a Kubernetes client: {0}")]
-    Client(kube::Error),
-    #[error("cannot list {kind} in namespace {namespace}: {}", words(.error))]
-    List { kind: String, namespace: String, error: Box<kube::Error> },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("there is no ErrorBudgetPolicy {name} in namespace {namespace}{hint}")]
     Missing { namespace: String, name: String, hint: String },
 }
 
 /// The report as Markdown. `namespace`: that of the kubeconfig where it is `None`.
 pub async fn report(namespace: Option<String>, name: &str, now: Timestamp) -> Result<String, ReportError> {
-    let config = Config::infer().await?;
-    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(ReportError::Client)?;
+    let (client, namespace) = connect(namespace.as_deref()).await?;
     let policies = list::<ErrorBudgetPolicy>(&client, &namespace).await?;
     let policy = policies.iter().find(|policy| policy.metadata.name.as_deref() == Some(name));
     let policy = policy.ok_or_else(|| missing(&policies, &namespace, name))?;
@@ -70,11 +64,8 @@ where
     let api = Api::<Guarded<K>>::namespaced(client.clone(), namespace);
     let (mut found, mut page) = (vec![], ListParams::default().limit(PAGE));
     loop {
-        let list = api.list(&page).await.map_err(|error| ReportError::List {
-            kind: kind.to_string(),
-            namespace: namespace.to_owned(),
-            error: Box::new(error),
-        })?;
+        let list = api.list(&page).await;
+        let list = list.map_err(|error| failed(format!("list {kind} in namespace {namespace}"), error))?;
         for object in list.items {
             match object.0 {
                 Ok(object) => found.push(object),

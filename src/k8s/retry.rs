@@ -18,13 +18,20 @@ impl Default for Retry {
     }
 }
 
+impl Retry {
+    /// How long to wait now.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST);
+        pause.mul_f64(rand::random_range(0.75..1.25))
+    }
+}
+
 impl Iterator for Retry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
-        Some(pause.mul_f64(rand::random_range(0.75..1.25)))
+        Some(self.pause())
     }
 }
 

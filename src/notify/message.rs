@@ -24,6 +24,8 @@ pub struct Message {
 pub enum Stage {
     /// Something is wrong, or was done about it.
     News,
+    /// The operator would do something about it, and waits for a person's word.
+    Asking,
     /// The operator has done something about it, and nothing of it failed so far.
     AtWork,
     /// What the operator does about it has come to an end, good or bad. An incident stays open.
@@ -37,6 +39,7 @@ impl Stage {
     pub fn words(self) -> &'static str {
         match self {
             Self::News => "",
+            Self::Asking => "waits for approval",
             Self::AtWork => "being repaired",
             Self::Closed => "closed",
             Self::Resolved => "resolved",
@@ -47,6 +50,7 @@ impl Stage {
     pub fn word(self) -> &'static str {
         match self {
             Self::News => "news",
+            Self::Asking => "asking",
             Self::AtWork => "atWork",
             Self::Closed => "closed",
             Self::Resolved => "resolved",
@@ -56,7 +60,7 @@ impl Stage {
     /// Whether it tells an end, which `sendResolved: false` of a channel keeps from it.
     pub fn is_end(self) -> bool {
         match self {
-            Self::News | Self::AtWork => false,
+            Self::News | Self::Asking | Self::AtWork => false,
             Self::Closed | Self::Resolved => true,
         }
     }

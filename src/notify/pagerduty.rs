@@ -63,7 +63,7 @@ struct Details {
 /// The events that a message becomes, in order. That the operator is through says nothing about the incident.
 pub fn actions(acknowledge: bool, stage: Stage) -> &'static [Action] {
     match stage {
-        Stage::News => &[Action::Trigger],
+        Stage::News | Stage::Asking => &[Action::Trigger],
         Stage::AtWork if acknowledge => &[Action::Trigger, Action::Acknowledge],
         Stage::AtWork => &[Action::Trigger],
         Stage::Closed => &[],
@@ -115,7 +115,7 @@ pub async fn send(http: &reqwest::Client, to: &Pagerduty, message: &Message) -> 
             return Err(answer.refusal(words.replace(to.routing_key.expose(), "<hidden>")));
         }
     }
-    let incident = matches!(message.stage, Stage::News | Stage::AtWork);
+    let incident = matches!(message.stage, Stage::News | Stage::Asking | Stage::AtWork);
     Ok(Receipt { reference: None, incident })
 }
 
@@ -129,6 +129,8 @@ mod tests {
     fn only_what_is_being_repaired_is_acknowledged_and_a_closed_run_says_nothing() {
         assert_eq!(actions(true, Stage::AtWork), [Action::Trigger, Action::Acknowledge]);
         assert_eq!(actions(true, Stage::News), [Action::Trigger]);
+        // Nobody has acknowledged a question before it was answered.
+        assert_eq!(actions(true, Stage::Asking), [Action::Trigger]);
         assert_eq!(actions(false, Stage::AtWork), [Action::Trigger]);
         assert!(actions(true, Stage::Closed).is_empty());
         assert_eq!(actions(false, Stage::Resolved), [Action::Resolve]);

@@ -39,7 +39,7 @@ struct Body<'a> {
     dedup_key: &'a str,
     source: &'a str,
     severity: &'a str,
-    /// news, atWork, closed or resolved.
+    /// news, asking, atWork, closed or resolved.
     stage: &'a str,
 }
 

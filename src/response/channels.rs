@@ -2,6 +2,7 @@
 
 use crate::api::alert_response::{AlertResponseSpec, Step, StepAction};
 use crate::api::notification_channel::NotificationChannelSpec;
+use crate::api::response_run::ResponseRun;
 
 /// One mention of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,26 @@ fn of_steps<'a>(at: &str, steps: &'a [Step]) -> Vec<Mention<'a>> {
         all.extend(channels.iter().map(|channel| Mention { field: field.clone(), channel, purpose }));
     }
     all
+}
+
+/// Who is asked to approve a run: those whom its steps tell of it, or, where they tell nobody, those who are called first
+/// when nothing has helped.
+pub fn asked(run: &ResponseRun) -> Vec<&str> {
+    let mut steps = run.steps().filter_map(Step::action);
+    let told = steps.by_ref().filter_map(|action| match action {
+        StepAction::Notify(notify) => Some(&notify.channels),
+        _ => None,
+    });
+    let mut channels: Vec<&str> = vec![];
+    for channel in told.flatten() {
+        if !channels.contains(&channel.as_str()) {
+            channels.push(channel);
+        }
+    }
+    match (channels.is_empty(), run.spec.escalate.first()) {
+        (true, Some(first)) => first.channels.iter().map(String::as_str).collect(),
+        _ => channels,
+    }
 }
 
 /// Why a channel cannot be what it is named for, as reason and message. `found` is `None` for one that does not exist.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, future};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Config};
 use kube::{Api, ResourceExt};
 use tokio::sync::{Mutex, watch};
@@ -22,7 +22,7 @@ use super::facts::{Facts, Lookup, Storm};
 use super::ledger::Ledger;
 use super::run::{self, Decision, Place};
 use super::stores::Stores;
-use super::storm::{Begun, Count};
+use super::storm::Count;
 use super::{act, action, gather, guard, news};
 use crate::api::ResponseRun;
 use crate::api::response_run::{AlertState, Phase, ResponseRunStatus};
@@ -65,7 +65,7 @@ struct Shared {
     open: Arc<AtomicU32>,
     /// Held from the last look at the other runs until the run is written as Running: two runs of one target cannot
     /// both see that it is free, nor two runs the last place that the storm brake leaves.
-    turn: Mutex<Begun>,
+    turn: Mutex<()>,
 }
 
 /// Works until told to stop; what is being done then is finished first.
@@ -134,7 +134,14 @@ impl Shared {
             run.status.as_ref().and_then(|s| s.guards.last()).is_some_and(|g| g.name == guard::TURN && !g.passed);
         said && run.phase() == Phase::Pending
             && gather::delivered(run).state == AlertState::Firing
-            && self.stores.any_run(|other| guard::is_ahead(run, other))
+            && self.is_behind(run)
+    }
+
+    /// Whether another run of its target has its turn first.
+    fn is_behind(&self, run: &ResponseRun) -> bool {
+        let mut is_behind = false;
+        self.stores.each_run(|other| is_behind |= guard::is_ahead(run, other));
+        is_behind
     }
 
     async fn drive(&self, cached: &ResponseRun) -> Result<Action, ApiError> {
@@ -153,7 +160,7 @@ impl Shared {
             let mut facts = gather::facts(&self.context, &self.alertmanagers, &self.nearby, &run, now).await?;
             facts.others = self.others(&run);
             if run.phase() == Phase::Pending {
-                facts.around.storm = self.storm(&run, &Begun::default(), now).await?;
+                facts.around.storm = self.storm(&run, now).await?;
             }
             let decision = run::next(&run, &facts, now);
             let next = match decision {
@@ -186,35 +193,39 @@ impl Shared {
         if run.phase() != Phase::Pending && !(run.phase() == Phase::Running && run::goes_by_others(run)) {
             return vec![];
         }
-        let mut ledger = self.ledger();
-        self.stores.pick(|cached| {
+        let (mut ledger, mut others) = (self.ledger(), vec![]);
+        self.stores.each_run(|cached| {
             let other = ledger.correct(cached);
-            guard::concerns(run, &other).then(|| other.into_owned())
-        })
+            others.extend(guard::concerns(run, &other).then(|| other.into_owned()));
+        });
+        others
     }
 
     /// From Pending to Running, if the other runs allow it at this moment.
     async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Option<Action>, ApiError> {
-        let mut begun = self.turn.lock().await;
+        let _turn = self.turn.lock().await;
         facts.others = self.others(run);
-        facts.around.storm = self.storm(run, &begun, now).await?;
+        facts.around.storm = self.storm(run, now).await?;
         let decision = run::next(run, facts, now);
-        if matches!(&decision, Decision::Proceed(status) if status.phase == Phase::Running) {
-            let within = self.context.settings.storm.within;
-            begun.note(run, SignedDuration::try_from(within.0).unwrap_or(SignedDuration::MAX), now);
-        }
         self.carry_out(run, facts, decision, now).await
     }
 
-    /// What others did lately; of the cache, and of what was let begin since.
-    async fn storm(&self, run: &ResponseRun, begun: &Begun, now: Timestamp) -> Result<Storm, kube::Error> {
-        let mut count = Count::new(run, begun, self.context.settings.storm, now);
-        self.stores.each_run(|other| count.add(other));
-        let mut storm = count.storm();
+    /// What others did lately; of the cache, and of what was written since.
+    async fn storm(&self, run: &ResponseRun, now: Timestamp) -> Result<Storm, kube::Error> {
+        let mut storm = self.count(run, now).storm();
         if storm.targets_lately > 0 {
             storm.workloads = self.workloads.of(&self.context, &run.namespace().unwrap_or_default()).await?;
         }
         Ok(storm)
+    }
+
+    fn count<'a>(&self, run: &'a ResponseRun, now: Timestamp) -> Count<'a> {
+        let mut count = Count::new(run, self.context.settings.storm, now);
+        // Held throughout: what leaves the ledger meanwhile would be in neither.
+        let ledger = self.ledger();
+        self.stores.each_run(|other| count.add(other));
+        ledger.each(|other| count.add(other));
+        count
     }
 
     /// `None`: go on at once.
@@ -242,7 +253,9 @@ impl Shared {
                 self.change(run, facts, &change, |run, result, now| run::after_undo(run, step, result, now)).await
             }
             Decision::Errand { step } => self.errand(run, facts, step).await,
-            Decision::Deliver { place, channel } => self.deliver(run, facts, place, &channel, now).await,
+            Decision::Deliver { place, channel, tries } => {
+                self.deliver(run, facts, (place, &channel, tries), now).await
+            }
         }
     }
 
@@ -279,13 +292,11 @@ impl Shared {
         &self,
         run: &ResponseRun,
         facts: &Facts,
-        place: Place,
-        channel: &str,
+        (place, channel, tries): (Place, &str, i32),
         now: Timestamp,
     ) -> Result<Option<Action>, ApiError> {
         let result = act::deliver(&self.context, run, place, channel).await;
         self.record(run, facts, |run| run::after_delivery(run, place, channel, result.clone(), now)).await?;
-        let tries = run.status.as_ref().map_or(0, |status| run::tries(status, place, channel));
         Ok(result.err().and_then(|failed| resend(&failed, tries)))
     }
 

@@ -131,7 +131,7 @@ fn wants_another(response: &AlertResponse, last: &ResponseRun, now: Timestamp) -
         return true;
     }
     let finished = last.status.as_ref().and_then(|s| s.finished_at.as_ref()).map(|t| t.0);
-    let cooldown = SignedDuration::try_from(response.spec.guardrails.cooldown.0).unwrap_or(SignedDuration::MAX);
+    let cooldown = response.spec.guardrails.cooldown.span();
     if finished.is_some_and(|finished| now.duration_since(finished) < cooldown) {
         return false;
     }

@@ -65,16 +65,36 @@ impl Intake {
             .collect()
     }
 
-    /// Puts one alert on record: with every response that matches it, a run is there afterwards.
+    /// Puts one alert on record: with every response that matches it, a run is there afterwards. While one may be missing
+    /// from the caches, those that are known get their runs, and the alert counts as not taken all the same.
     pub async fn put(&self, alert: &Alert, source: &str, now: Timestamp) -> Result<Taken, NotTaken> {
+        let unseen = self.unseen(alert);
         let matching = self.matching(alert);
-        if alert.is_resolved() {
-            return self.resolve(alert, &matching, now).await;
+        let taken = match alert.is_resolved() {
+            true => self.resolve(alert, &matching, now).await?,
+            false => {
+                for (response, owner) in &matching {
+                    self.ensure(response, owner, alert, source, now).await?;
+                }
+                if matching.is_empty() { Taken::Unmatched } else { Taken::Recorded }
+            }
+        };
+        match unseen {
+            None => Ok(taken),
+            Some(kind) => Err(NotTaken(format!(
+                "the watch of {kind} is broken, so that alert {} may concern one that is not known yet",
+                alert.name()
+            ))),
         }
-        for (response, owner) in &matching {
-            self.ensure(response, owner, alert, source, now).await?;
-        }
-        Ok(if matching.is_empty() { Taken::Unmatched } else { Taken::Recorded })
+    }
+
+    /// The kind of which one may be missing that the alert concerns.
+    fn unseen(&self, alert: &Alert) -> Option<&'static str> {
+        let needed = [
+            ("AlertResponses", self.stores.sees_responses()),
+            ("ResponseRuns", !alert.is_resolved() || self.stores.sees_runs()),
+        ];
+        needed.into_iter().find(|(_, sees)| !sees).map(|(kind, _)| kind)
     }
 
     /// A run of this response for this alert is there afterwards.
@@ -238,6 +258,9 @@ impl Desk for Intake {
     fn is_ready(&self) -> bool {
         self.stores.is_ready()
     }
+    fn sees_senders(&self) -> bool {
+        self.stores.sees_senders()
+    }
     fn bearer(&self, token: &str) -> Option<String> {
         credentials::bearer(&self.stores.tokens(), token)
     }
@@ -248,3 +271,6 @@ impl Desk for Intake {
         self.put(&alert, source, Timestamp::now()).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,17 +12,18 @@ use crate::api::response_run::{ResponseRun, ResponseRunStatus};
 /// Beyond so many the cache has certainly heard of those that are closed.
 const MOST: usize = 256;
 
-/// Statuses by UID of the run.
+/// Runs by UID, with the statuses that were written.
 #[derive(Debug, Default)]
-pub struct Ledger(HashMap<String, ResponseRunStatus>);
+pub struct Ledger(HashMap<String, ResponseRun>);
 
 impl Ledger {
     /// What was just written.
     pub fn note(&mut self, run: &ResponseRun, status: &ResponseRunStatus) {
         if self.0.len() >= MOST {
-            self.0.retain(|_, status| !status.phase.is_closed());
+            self.0.retain(|_, run| !run.phase().is_closed());
         }
-        self.0.insert(run.uid().unwrap_or_default(), status.clone());
+        let written = ResponseRun { status: Some(status.clone()), ..run.clone() };
+        self.0.insert(run.uid().unwrap_or_default(), written);
     }
 
     /// There is no such run any more.
@@ -30,15 +31,20 @@ impl Ledger {
         self.0.remove(&run.uid().unwrap_or_default());
     }
 
+    /// Looks at every run of which the cache may not have heard yet.
+    pub fn each(&self, look: impl FnMut(&ResponseRun)) {
+        self.0.values().for_each(look);
+    }
+
     /// The run as it is by now.
     pub fn correct<'a>(&mut self, cached: &'a ResponseRun) -> Cow<'a, ResponseRun> {
         let uid = cached.uid().unwrap_or_default();
         match self.0.get(&uid) {
-            Some(written) if cached.status.as_ref() == Some(written) => {
+            Some(written) if cached.status == written.status => {
                 self.0.remove(&uid);
                 Cow::Borrowed(cached)
             }
-            Some(written) => Cow::Owned(ResponseRun { status: Some(written.clone()), ..cached.clone() }),
+            Some(written) => Cow::Owned(ResponseRun { status: written.status.clone(), ..cached.clone() }),
             None => Cow::Borrowed(cached),
         }
     }

@@ -36,7 +36,8 @@ pub async fn poll(context: Arc<Context>, stores: Arc<Stores>, intake: Intake, mu
             // An error means that the sender is gone, which only happens at the very end.
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        if !stores.is_ready() {
+        // The next round is soon enough to say what an alert leads to.
+        if !stores.is_ready() || !stores.sees_responses() || !stores.sees_runs() {
             continue;
         }
         for stack in stores.stacks() {

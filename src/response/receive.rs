@@ -1,7 +1,8 @@
 //! `POST /api/v1/alerts` (a stack's Alertmanager, bearer token) and `POST /webhook/alert` (any other, user and password).
 //!
-//! 200 means that every alert of the payload is a ResponseRun, or matched none. To Alertmanager every 4xx is final, so
-//! whatever may pass by itself (overload, caches, the API server) is 503: it tries again.
+//! 200 means that every alert of the payload is a ResponseRun, or matched none of the AlertResponses that there are, which
+//! a cache that may be behind cannot say. To Alertmanager every 4xx is final, so whatever may pass by itself (overload,
+//! caches, the API server) is 503: it tries again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::credentials::{Claim, claim};
@@ -54,6 +55,8 @@ pub struct NotTaken(pub String);
 pub trait Desk: Clone + Send + Sync + 'static {
     /// Whether alerts can be judged yet.
     fn is_ready(&self) -> bool;
+    /// False: the credentials of a sender may be missing.
+    fn sees_senders(&self) -> bool;
     /// The sender that a token belongs to.
     fn bearer(&self, token: &str) -> Option<String>;
     /// Whether user and password are right.
@@ -114,17 +117,23 @@ async fn handle<D: Desk>(path: &'static str, shared: &Shared<D>, request: Reques
         return Err(unavailable("the caches are not filled yet"));
     }
     // Before the body is read: who may not deliver shall not fill the memory.
-    let source = authenticate(path, &shared.desk, request.headers())?;
+    let sees = shared.desk.sees_senders();
+    let source = authenticate(path, &shared.desk, request.headers());
+    // 401 would be the last word, and the token may be newer than what is known.
+    let source = source.map_err(|refusal| match sees {
+        true => refusal,
+        false => unavailable("the watch of credentials is broken, so that nobody can tell whether these are right"),
+    })?;
     let alerts = read(request).await?;
     let taken = stream::iter(alerts)
         .map(|alert| shared.desk.take(alert, &source))
         .buffer_unordered(MAX_WRITES)
-        .try_collect::<Vec<_>>();
-    let taken = match tokio::time::timeout(PERSIST_TIMEOUT, taken).await {
-        Ok(Ok(taken)) => taken,
-        Ok(Err(error)) => return Err(unavailable(&format!("not every alert could be recorded: {error}"))),
-        Err(_) => return Err(unavailable("the API server did not answer in time")),
-    };
+        .collect::<Vec<_>>();
+    let taken = tokio::time::timeout(PERSIST_TIMEOUT, taken).await;
+    let taken = taken.map_err(|_| unavailable("the API server did not answer in time"))?;
+    // One that cannot be recorded has kept none of the others from it.
+    let taken = taken.into_iter().collect::<Result<Vec<_>, _>>();
+    let taken = taken.map_err(|error| unavailable(&format!("not every alert could be recorded: {error}")))?;
     let unmatched = taken.iter().filter(|t| **t == Taken::Unmatched).count();
     shared.metrics.alerts_unmatched.inc_by(unmatched as u64);
     Ok(())
@@ -174,4 +183,66 @@ fn is_length_limit(error: &axum::Error) -> bool {
         source = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tower::ServiceExt;
+
+    /// Knows one token, unless it is blind, and takes alerts that are not called Bad.
+    #[derive(Clone, Default)]
+    struct Counter {
+        blind: bool,
+        taken: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Desk for Counter {
+        fn is_ready(&self) -> bool {
+            true
+        }
+        fn sees_senders(&self) -> bool {
+            !self.blind
+        }
+        fn bearer(&self, token: &str) -> Option<String> {
+            (token == "known").then(|| "stack a/b".to_owned())
+        }
+        fn basic(&self, _: &str, _: &str) -> bool {
+            false
+        }
+        async fn take(&self, alert: Alert, _: &str) -> Result<Taken, NotTaken> {
+            if alert.name() == "Bad" {
+                return Err(NotTaken("no".into()));
+            }
+            self.taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(Taken::Recorded)
+        }
+    }
+
+    async fn posted(desk: &Counter, token: &str, body: &str) -> StatusCode {
+        let request = Request::post(STACK_PATH).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        routes(desk.clone(), Metrics::new()).oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_refused_for_good_only_by_who_knows_all_of_them() {
+        for (blind, code) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::SERVICE_UNAVAILABLE)] {
+            assert_eq!(posted(&Counter { blind, ..Counter::default() }, "new", "").await, code);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alert_that_cannot_be_recorded_keeps_no_other_of_its_payload_from_it() {
+        let alert = |name: &str| {
+            format!(
+                r#"{{"status":"firing","labels":{{"alertname":"{name}"}},"startsAt":"2026-01-01T00:00:00Z","fingerprint":"f"}}"#
+            )
+        };
+        let alerts: Vec<String> = ["Bad"].into_iter().chain(["Good"; 20]).map(alert).collect();
+        let body = format!(r#"{{"version":"4","alerts":[{}]}}"#, alerts.join(","));
+        let desk = Counter::default();
+        assert_eq!(posted(&desk, "known", &body).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(desk.taken.load(std::sync::atomic::Ordering::Relaxed), 20);
+    }
 }

@@ -22,11 +22,11 @@ pub fn superfluous<'a>(runs: &[&'a ResponseRun], history: &RunHistory, now: Time
     let mut closed: Vec<_> = runs.iter().filter(|r| !is_alive(r)).copied().collect();
     closed.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
     let excess = closed.len().saturating_sub(usize::try_from(history.keep).unwrap_or_default().max(1));
-    let max_age = SignedDuration::try_from(history.max_age.0).unwrap_or(SignedDuration::MAX);
+    let max_age = history.max_age.span();
     let finished = |run: &ResponseRun| run.status.as_ref().and_then(|s| s.finished_at.as_ref()).map(|t| t.0);
     let aged = |run: &ResponseRun| finished(run).is_some_and(|at| now.duration_since(at) > max_age);
     let forgettable = |run: &&ResponseRun| {
-        let cooldown = SignedDuration::try_from(run.spec.guardrails.cooldown.0).unwrap_or(SignedDuration::MAX);
+        let cooldown = run.spec.guardrails.cooldown.span();
         let old = finished(run).is_some_and(|at| now.duration_since(at) > cooldown.max(HOUR));
         // While the alert fires on, its latest run holds off the next one, and those that acted count as attempts.
         old && (is_over(run) || followed.contains(run.name_any().as_str()) && !run.acted())

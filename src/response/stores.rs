@@ -1,6 +1,5 @@
 //! What every replica keeps in memory to take alerts: AlertResponses, runs, and the credentials of the senders.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -15,11 +14,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
-use crate::api::response_run::Phase;
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
-use crate::k8s::cache::{Filled, all_filled, fill, filled};
+use crate::k8s::cache::{Filled, Sight, all_filled, fill_in_sight, filled};
 use crate::stack::names;
 
 /// Changes that the leader may be behind; beyond that it looks at everything again.
@@ -33,7 +31,18 @@ pub struct Stores {
     tokens: Store<Secret>,
     webhook: Store<Secret>,
     filled: Filled,
+    sights: Sights,
     changes: broadcast::Sender<Change>,
+}
+
+/// Which of the caches may be behind.
+#[derive(Clone, Default)]
+struct Sights {
+    responses: Sight,
+    runs: Sight,
+    stacks: Sight,
+    tokens: Sight,
+    webhook: Sight,
 }
 
 /// Something in the caches is not as it was.
@@ -51,6 +60,22 @@ impl Stores {
         self.filled.peek() == Some(&true)
     }
 
+    /// False while AlertResponses may be missing: then nobody can say that none matches.
+    pub fn sees_responses(&self) -> bool {
+        self.sights.responses.is_clear()
+    }
+
+    /// False while runs may be missing.
+    pub fn sees_runs(&self) -> bool {
+        self.sights.runs.is_clear()
+    }
+
+    /// False while the credentials of a sender may be missing.
+    pub fn sees_senders(&self) -> bool {
+        let Sights { responses: _, runs: _, stacks, tokens, webhook } = &self.sights;
+        [stacks, tokens, webhook].iter().all(|sight| sight.is_clear())
+    }
+
     /// Resolves when all caches are filled.
     pub async fn filled(&self) {
         self.filled.clone().await;
@@ -60,33 +85,16 @@ impl Stores {
         self.responses.state().iter().filter_map(|r| r.0.as_ref().ok().cloned()).collect()
     }
 
+    /// Copies of the runs that are wanted.
     pub fn runs(&self, wanted: impl Fn(&ResponseRun) -> bool) -> Vec<ResponseRun> {
-        let all = self.runs.state();
-        all.iter().filter_map(|r| r.0.as_ref().ok()).filter(|r| wanted(r)).cloned().collect()
-    }
-
-    /// What is picked of the runs.
-    pub fn pick<T>(&self, pick: impl FnMut(&ResponseRun) -> Option<T>) -> Vec<T> {
-        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).filter_map(pick).collect()
+        let mut runs = vec![];
+        self.each_run(|run| runs.extend(wanted(run).then(|| run.clone())));
+        runs
     }
 
     /// Looks at every run, without a copy of it.
-    pub fn each_run(&self, mut look: impl FnMut(&ResponseRun)) {
-        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).for_each(&mut look);
-    }
-
-    /// Whether there is such a run.
-    pub fn any_run(&self, wanted: impl Fn(&ResponseRun) -> bool) -> bool {
-        self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()).any(wanted)
-    }
-
-    /// How many runs there are in every phase.
-    pub fn count(&self) -> HashMap<Phase, i64> {
-        let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
-        for run in self.runs.state().iter().filter_map(|r| r.0.as_ref().ok()) {
-            *counts.entry(run.phase()).or_default() += 1;
-        }
-        counts
+    pub fn each_run(&self, look: impl FnMut(&ResponseRun)) {
+        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).for_each(look);
     }
 
     /// For controllers, which look objects up in them.
@@ -135,8 +143,10 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let (changes, _) = broadcast::channel(MAX_BEHIND);
     let filled =
         all_filled(vec![filled(&responses), filled(&runs), filled(&stacks), filled(&tokens), filled(&webhook)]);
-    let stores = Stores { responses, runs, stacks, tokens, webhook, filled, changes: changes.clone() };
-    let stores = Arc::new(stores);
+    let sights = Sights::default();
+    let of = sights.clone();
+    let stores =
+        Arc::new(Stores { responses, runs, stacks, tokens, webhook, filled, sights, changes: changes.clone() });
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
     let named = watcher::Config::default().fields(&format!("metadata.name={}", context.settings.webhook_secret));
@@ -145,11 +155,17 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
     let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
     let own = Api::namespaced(client.clone(), &context.settings.namespace);
     let watches = (
-        fill(write_responses, Api::all(client.clone()), all(), teller(changes.clone(), response)),
-        fill(write_runs, Api::all(client.clone()), all(), teller(changes, run)),
-        fill(write_stacks, Api::all(client.clone()), all(), |_| {}),
-        fill(write_tokens, Api::all(client.clone()), labelled, |_| {}),
-        fill(write_webhook, own, named, |_| {}),
+        fill_in_sight(
+            write_responses,
+            Api::all(client.clone()),
+            all(),
+            of.responses,
+            teller(changes.clone(), response),
+        ),
+        fill_in_sight(write_runs, Api::all(client.clone()), all(), of.runs, teller(changes, run)),
+        fill_in_sight(write_stacks, Api::all(client.clone()), all(), of.stacks, |_| {}),
+        fill_in_sight(write_tokens, Api::all(client.clone()), labelled, of.tokens, |_| {}),
+        fill_in_sight(write_webhook, own, named, of.webhook, |_| {}),
     );
     let filled = stores.clone();
     let work = async move {

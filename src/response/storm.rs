@@ -1,11 +1,10 @@
 //! How much runs do at a time, in the whole cluster and in one namespace. Pure.
 //!
-//! The cache of runs is behind by a moment, in which hundreds could begin; so those that begin are remembered until the
-//! cache has them.
+//! The cache of runs is behind by a moment, in which hundreds could begin: what the ledger has of them is added last.
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::facts::Storm;
@@ -13,17 +12,6 @@ use super::guard::repairs;
 use crate::api::alert_response::TargetKind;
 use crate::api::response_run::ResponseRun;
 use crate::context::StormLimits;
-
-/// Runs that this process has let begin, by UID. Written under the lock that lets one begin after the other.
-#[derive(Debug, Default)]
-pub struct Begun(HashMap<String, Beginning>);
-
-/// What is counted of a run.
-#[derive(Clone, Debug)]
-struct Beginning {
-    at: Timestamp,
-    target: Target,
-}
 
 /// Namespace, kind and name.
 type Target = (String, &'static str, String);
@@ -33,53 +21,31 @@ fn target(run: &ResponseRun) -> Target {
     (run.namespace().unwrap_or_default(), target.kind.as_str(), target.name.clone())
 }
 
-impl Begun {
-    /// Remembers a run that is about to begin.
-    pub fn note(&mut self, run: &ResponseRun, within: SignedDuration, now: Timestamp) {
-        self.0.retain(|_, begun| now.duration_since(begun.at) < within);
-        if repairs(run)
-            && let Some(uid) = run.uid()
-        {
-            self.0.insert(uid, Beginning { at: now, target: target(run) });
-        }
-    }
-}
-
-/// Counts what other runs than this one did; add them all, then `storm`.
+/// Counts what other runs than this one did; add them all, then `storm`. Of two words about one run the later counts.
 #[derive(Debug)]
 pub struct Count<'a> {
     run: &'a ResponseRun,
     limits: StormLimits,
     now: Timestamp,
-    lately: HashMap<String, Beginning>,
+    /// Those that began lately, by UID.
+    lately: HashMap<String, Target>,
 }
 
 impl<'a> Count<'a> {
-    pub fn new(run: &'a ResponseRun, begun: &Begun, limits: StormLimits, now: Timestamp) -> Self {
-        let mut count = Self { run, limits, now, lately: HashMap::new() };
-        let remembered = begun.0.iter().filter(|(uid, begun)| count.is_lately(uid, begun.at));
-        count.lately = remembered.map(|(uid, begun)| (uid.clone(), begun.clone())).collect();
-        count
+    pub fn new(run: &'a ResponseRun, limits: StormLimits, now: Timestamp) -> Self {
+        Self { run, limits, now, lately: HashMap::new() }
     }
 
-    fn is_lately(&self, uid: &str, at: Timestamp) -> bool {
-        let within = SignedDuration::try_from(self.limits.within.0).unwrap_or(SignedDuration::MAX);
-        self.run.uid().as_deref() != Some(uid) && self.now.duration_since(at) < within
-    }
-
-    /// One run of the cache.
     pub fn add(&mut self, other: &ResponseRun) {
-        let Some(uid) = other.uid() else { return };
-        let started = other.status.as_ref().and_then(|status| status.started_at.as_ref()).map(|at| at.0);
-        let closed = other.phase().is_closed();
-        match started.filter(|at| self.is_lately(&uid, *at)) {
-            // What it did is on record, or it is about to do it.
-            Some(at) if !other.only_observes() && (other.acted() || !closed && repairs(other)) => {
-                self.lately.insert(uid, Beginning { at, target: target(other) });
-            }
-            // It was let begin, and touched nothing.
-            _ if closed => drop(self.lately.remove(&uid)),
-            _ => {}
+        let Some(uid) = other.uid().filter(|uid| self.run.uid().as_ref() != Some(uid)) else { return };
+        let started = other.status.as_ref().and_then(|status| status.started_at.as_ref());
+        let is_lately = started.is_some_and(|at| self.now.duration_since(at.0) < self.limits.within.span());
+        // What it did is on record, or it is about to do it.
+        let acts = other.acted() || !other.phase().is_closed() && repairs(other);
+        if is_lately && acts && !other.only_observes() {
+            self.lately.insert(uid, target(other));
+        } else {
+            self.lately.remove(&uid);
         }
     }
 
@@ -88,7 +54,7 @@ impl<'a> Count<'a> {
         let is_workload = |kind: &str| {
             [TargetKind::Deployment, TargetKind::StatefulSet, TargetKind::DaemonSet].iter().any(|k| k.as_str() == kind)
         };
-        let others: BTreeSet<&Target> = self.lately.values().map(|begun| &begun.target).collect();
+        let others: BTreeSet<&Target> = self.lately.values().collect();
         let in_namespace = others.iter().filter(|(namespace, kind, _)| *namespace == own.0 && is_workload(kind));
         let targets_lately = in_namespace.filter(|other| ***other != own).count();
         Storm {
@@ -127,9 +93,9 @@ mod tests {
         run
     }
 
-    fn counted(begun: &Begun, others: &[ResponseRun]) -> (usize, usize) {
+    fn counted(others: &[ResponseRun]) -> (usize, usize) {
         let own = run("shop", "own", Phase::Pending, None);
-        let mut count = Count::new(&own, begun, StormLimits::default(), at(1_000));
+        let mut count = Count::new(&own, StormLimits::default(), at(1_000));
         others.iter().for_each(|other| count.add(other));
         let storm = count.storm();
         (storm.acted_lately, storm.targets_lately)
@@ -146,26 +112,24 @@ mod tests {
             run("shop", "mail", Phase::Skipped, Some(999)),
             run("shop", "own", Phase::Running, Some(999)),
         ];
-        assert_eq!(counted(&Begun::default(), &others), (2, 1));
+        assert_eq!(counted(&others), (2, 1));
     }
 
     #[test]
-    fn a_run_that_the_cache_does_not_have_begun_yet_counts_all_the_same_and_once() {
-        let (web, own) = (run("shop", "web", Phase::Pending, None), run("shop", "own", Phase::Pending, None));
-        let mut begun = Begun::default();
-        begun.note(&web, SignedDuration::from_secs(600), at(1_000));
-        begun.note(&own, SignedDuration::from_secs(600), at(1_000));
-        assert_eq!(counted(&begun, std::slice::from_ref(&web)), (1, 1), "a run does not count for itself");
-        assert_eq!(counted(&begun, &[run("shop", "web", Phase::Running, Some(1_000))]), (1, 1));
-        assert_eq!(counted(&begun, &[run("shop", "web", Phase::Skipped, Some(1_000))]), (0, 0));
-        begun.note(&own, SignedDuration::from_secs(600), at(1_600));
-        assert_eq!(begun.0.len(), 1, "what is too long ago is forgotten");
+    fn the_later_word_about_a_run_counts_and_a_run_does_not_count_for_itself() {
+        let pending = || run("shop", "web", Phase::Pending, None);
+        let running = || run("shop", "web", Phase::Running, Some(1_000));
+        // What the cache has, and then what the ledger has.
+        assert_eq!(counted(&[pending(), running()]), (1, 1));
+        assert_eq!(counted(&[running(), running()]), (1, 1));
+        assert_eq!(counted(&[running(), run("shop", "web", Phase::Skipped, Some(1_000))]), (0, 0));
+        assert_eq!(counted(&[run("shop", "own", Phase::Running, Some(1_000))]), (0, 0));
     }
 
     #[test]
     fn runs_that_only_tell_people_are_no_storm() {
         let mut telling = run("shop", "web", Phase::Running, Some(990));
         telling.spec.steps = vec![serde_json::from_value(json!({"notify": {"channels": ["a"]}})).unwrap()];
-        assert_eq!(counted(&Begun::default(), &[telling]), (0, 0));
+        assert_eq!(counted(&[telling]), (0, 0));
     }
 }

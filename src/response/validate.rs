@@ -1,13 +1,15 @@
 //! AlertResponse -> a checked one: what CEL cannot check, and matchers that are ready to use.
 
+mod steps;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::action::silence;
+use self::steps::{LONGEST_JOB, SHORTEST_JOB, possible};
 use super::condition;
 use super::payload::Alert;
-use crate::api::alert_response::{AlertResponseSpec, Diagnose, Guardrails, Job, Step, StepAction, TargetKind};
+use crate::api::alert_response::{AlertResponseSpec, Guardrails, StepAction, TargetKind};
 use crate::api::duration::PromDuration;
 use crate::api::response_run::RunTarget;
 use crate::k8s::meta::is_object_name;
@@ -20,10 +22,6 @@ use crate::schedule::{Schedule, ScheduleError};
 const LONGEST_WINDOW: PromDuration = PromDuration::from_mins(31 * 24 * 60);
 /// `maxRunsPerHour` counts the runs that are there.
 const LEAST_AGE: PromDuration = PromDuration::from_mins(60);
-
-/// A run waits for its Job, and other runs of the target for the run.
-const SHORTEST_JOB: PromDuration = PromDuration::from_secs(1);
-const LONGEST_JOB: PromDuration = PromDuration::from_mins(6 * 60);
 
 /// Why an AlertResponse can do nothing until its author changes it.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -134,82 +132,11 @@ pub fn validate(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
         }
     }
     let kind = spec.target.kind;
-    steps("steps", &spec.steps, kind)?;
+    steps::check("steps", &spec.steps, kind)?;
     for (index, fallback) in spec.fallback.iter().enumerate() {
-        steps(&format!("fallback[{index}].steps"), &fallback.steps, kind)?;
+        steps::check(&format!("fallback[{index}].steps"), &fallback.steps, kind)?;
     }
     Ok(selector)
-}
-
-/// `field` is where they stand, below `spec`.
-fn steps(field: &str, steps: &[Step], kind: TargetKind) -> Result<(), Invalid> {
-    for (index, step) in steps.iter().enumerate() {
-        let at = || format!("{field}[{index}]");
-        match step.action() {
-            None => return Err(Invalid::NoAction { at: at() }),
-            Some(action) if !action.fits(kind) => {
-                return Err(Invalid::StepDoesNotFit { at: at(), step: action.name(), kind });
-            }
-            Some(StepAction::Rollback(rollback)) if rollback.destination().is_none() => {
-                return Err(Invalid::RollbackTo { at: at(), value: format!("{:?}", rollback.to) });
-            }
-            Some(StepAction::Scale(scale)) => {
-                if let (Some(to), Some(max)) = (scale.to, scale.max)
-                    && to > max
-                {
-                    return Err(Invalid::ScaleMax { at: at(), to, max });
-                }
-            }
-            Some(StepAction::Job(job)) => self::job(job, at())?,
-            Some(StepAction::Diagnose(diagnose)) => self::diagnose(diagnose, &at())?,
-            Some(StepAction::Silence(step)) if !(silence::SHORTEST..=silence::LONGEST).contains(&step.for_) => {
-                return Err(Invalid::SilenceFor { at: at(), value: step.for_ });
-            }
-            Some(StepAction::Silence(_)) => {}
-            Some(
-                StepAction::Rollback(_)
-                | StepAction::Restart(_)
-                | StepAction::DeletePod(_)
-                | StepAction::PauseRollout(_)
-                | StepAction::Cordon(_)
-                | StepAction::GithubIssue(_)
-                | StepAction::GithubWorkflow(_)
-                | StepAction::Notify(_),
-            ) => {}
-        }
-    }
-    Ok(())
-}
-
-/// The steps that can be done to a workload of this kind, in words.
-fn possible(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Deployment | TargetKind::Rollout => {
-            "rollback, restart, scale, deletePod, pauseRollout, and the steps that change no workload"
-        }
-        TargetKind::StatefulSet => "rollback, restart, scale, deletePod, and the steps that change no workload",
-        TargetKind::DaemonSet => "rollback, restart, deletePod, and the steps that change no workload",
-        TargetKind::Node => "cordon, and the steps that change no workload",
-    }
-}
-
-fn job(job: &Job, at: String) -> Result<(), Invalid> {
-    if !is_object_name(&job.from_cron_job) {
-        return Err(Invalid::FromCronJob { at, name: job.from_cron_job.clone() });
-    }
-    if !(SHORTEST_JOB..=LONGEST_JOB).contains(&job.timeout) {
-        return Err(Invalid::JobTimeout { at, value: job.timeout });
-    }
-    Ok(())
-}
-
-fn diagnose(diagnose: &Diagnose, at: &str) -> Result<(), Invalid> {
-    for (index, expr) in diagnose.promql.iter().enumerate() {
-        if let Err(why) = condition::question(expr) {
-            return Err(Invalid::Promql { field: format!("{at}.diagnose.promql[{index}]"), expr: expr.clone(), why });
-        }
-    }
-    Ok(())
 }
 
 fn slos(spec: &AlertResponseSpec) -> Result<(), Invalid> {

@@ -38,10 +38,9 @@ pub struct Judgement {
 /// The beginning of a proof.
 pub fn begin(verify: &Verify, now: Timestamp) -> Verification {
     let now = at_second(now);
-    let within = SignedDuration::try_from(verify.within.0).unwrap_or(SignedDuration::MAX);
     Verification {
         started_at: Some(Time(now)),
-        deadline: Some(Time(now.checked_add(within).unwrap_or(Timestamp::MAX))),
+        deadline: Some(Time(verify.within.after(now))),
         ..Verification::default()
     }
 }
@@ -65,9 +64,8 @@ pub fn judge(run: &ResponseRun, verification: &Verification, facts: &Facts, now:
     let within = deadline.duration_since(started);
     let verdict = match (&holds_since, &settle) {
         (Some(since), Some(settle)) if settle.for_ <= verify.within => {
-            let settle = SignedDuration::try_from(settle.for_.0).unwrap_or(SignedDuration::MAX);
             let words = || all.iter().map(|holds| holds.words()).collect::<Vec<_>>().join(", ");
-            (now.duration_since(since.0) >= settle).then(|| (Verdict::Pass, words()))
+            (now.duration_since(since.0) >= settle.for_.span()).then(|| (Verdict::Pass, words()))
         }
         _ if now < deadline => None,
         (None, _) => Some(at_deadline(&all, within)),

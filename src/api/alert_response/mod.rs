@@ -58,7 +58,8 @@ use super::response_run::{Phase, Verdict};
 )]
 pub struct AlertResponseSpec {
     /// Observe (default): record in a ResponseRun what would be done, and touch nothing. Approve: do it once somebody has
-    /// approved the run. Act: do it.
+    /// approved the run; the channels of its notify steps are asked, or, without such, those of the first escalation. Act:
+    /// do it.
     #[serde(default)]
     pub mode: Mode,
     /// Which alerts lead to a run.

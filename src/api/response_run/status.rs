@@ -39,6 +39,9 @@ pub struct ResponseRunStatus {
     /// The guards in the order in which they were asked, up to the one that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardStatus>,
+    /// Who was asked to approve the run: the channels of its notify steps, or those of its first escalation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Delivery>,
     /// The steps, in order; those of a fallback are added when it is its turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
@@ -60,7 +63,7 @@ pub struct ResponseRunStatus {
     /// Who is told that nothing helped, one level after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub escalations: Vec<Escalation>,
-    /// How it ended, told to those whom its steps and escalations had told before.
+    /// How it ended, told to those who had been told or asked before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closing: Vec<Delivery>,
 }

@@ -42,7 +42,7 @@ pub fn support(
         Since::After(earliest) => (earliest, rollout_completed(&workload.object)),
     };
     if let Some(within) = step.only_if_changed_within {
-        let limit = onset.checked_sub(SignedDuration::try_from(within.0).unwrap_or(SignedDuration::MAX));
+        let limit = onset.checked_sub(within.span());
         let limit = limit.unwrap_or(Timestamp::MIN);
         match earliest {
             Some(earliest) if earliest >= limit => {}

@@ -157,7 +157,7 @@ pub fn standing(
         let words: Vec<&str> = words.filter(|words| !words.is_empty()).collect();
         return Standing::Failed(format!("Job {name} failed: {}", words.join(": ")));
     }
-    let deadline = SignedDuration::try_from(step.timeout.0).unwrap_or(SignedDuration::MAX).saturating_add(GRACE);
+    let deadline = step.timeout.span().saturating_add(GRACE);
     // A suspended Job has no deadline of its own.
     if now.duration_since(began) > deadline {
         return Standing::Failed(format!("Job {name} has neither completed nor failed within {}", step.timeout));

@@ -4,8 +4,9 @@ use kube::ResourceExt;
 
 use super::Plan;
 use crate::api::alert_response::Notify;
-use crate::api::response_run::{Delivery, Intent, NotifyIntent, ResponseRun, StepState, StepStatus};
+use crate::api::response_run::{Delivery, Intent, NotifyIntent, Phase, ResponseRun, StepState, StepStatus};
 use crate::notify::message::{Message, Stage};
+use crate::response::guard::approve_command;
 use crate::response::run::Place;
 
 pub fn plan(step: &Notify, run: &ResponseRun, number: usize) -> Plan {
@@ -28,8 +29,13 @@ pub fn message(run: &ResponseRun, place: Place, channel: &str) -> Option<Message
     let told = |deliveries: &[Delivery]| deliveries.iter().find(|d| d.channel == channel)?.reference.clone();
     let (text, stage, reference) = match place {
         Place::Step(number) => {
-            (status.steps.get(number)?.intent.as_ref()?.notify.as_ref()?.text.clone(), stage(run, number), None)
+            let text = status.steps.get(number)?.intent.as_ref()?.notify.as_ref()?.text.clone();
+            // The first news after the question takes its place.
+            let earlier = status.steps.iter().take(number).flat_map(|step| &step.deliveries);
+            let is_first = !earlier.into_iter().any(|delivery| delivery.channel == channel);
+            (text, stage(run, number), told(&status.asked).filter(|_| is_first))
         }
+        Place::Approval => (question(run, &status.steps), Stage::Asking, None),
         Place::Escalation(_) => (account(run, status.steps.len()), Stage::News, None),
         Place::Closing => (account(run, status.steps.len()), Stage::Closed, told(&status.closing)),
         Place::Resolved => (format!("{} has resolved", alert.name), Stage::Resolved, None),
@@ -53,24 +59,44 @@ fn stage(run: &ResponseRun, number: usize) -> Stage {
     if run.acted() && !before.iter().any(failed) { Stage::AtWork } else { Stage::News }
 }
 
-/// What a person wants to know: the alert, and what was done so far.
-pub fn account(run: &ResponseRun, number: usize) -> String {
+fn headline(run: &ResponseRun) -> String {
     let alert = &run.spec.alert;
-    let target = run.spec.target.reference();
-    let namespace = run.namespace().unwrap_or_default();
-    let mut lines = vec![match alert.annotations.get("summary") {
+    match alert.annotations.get("summary") {
         Some(summary) => format!("{}: {summary}", alert.name),
         None => alert.name.clone(),
-    }];
+    }
+}
+
+fn concerned(run: &ResponseRun) -> String {
+    format!("{} in namespace {}", run.spec.target.reference(), run.namespace().unwrap_or_default())
+}
+
+/// What a person is asked to approve, and how that is done.
+fn question(run: &ResponseRun, steps: &[StepStatus]) -> String {
+    let mut lines = vec![format!("Approve? {}", headline(run)), concerned(run)];
+    for step in steps {
+        lines.push(format!("{}: {}", step.name, step.message));
+        lines.extend(step.evidence.iter().map(|evidence| format!("- {evidence}")));
+    }
+    lines.push(approve_command(run));
+    lines.join("\n")
+}
+
+/// What a person wants to know: the alert, and what was done so far.
+pub fn account(run: &ResponseRun, number: usize) -> String {
+    let namespace = run.namespace().unwrap_or_default();
+    let mut lines = vec![headline(run), concerned(run)];
     // Nothing of a drill is sent; whoever reads the words should know all the same.
     if run.spec.drill {
         lines[0].insert_str(0, "[DRILL] ");
     }
-    lines.push(format!("{target} in namespace {namespace}"));
     let steps = run.status.as_ref().map(|s| s.steps.as_slice()).unwrap_or_default();
-    if let Some((verdict, status)) = run.status.as_ref().and_then(|s| Some((s.verdict?, s))) {
-        lines.push(format!("{}: {}", verdict.as_str(), status.message));
-    }
+    let ended = run.status.as_ref().and_then(|status| match (status.verdict, status.phase) {
+        (Some(verdict), _) => Some((verdict.as_str(), &status.message)),
+        (None, Phase::Skipped) => Some((status.phase.as_str(), &status.message)),
+        (None, _) => None,
+    });
+    lines.extend(ended.map(|(word, message)| format!("{word}: {message}")));
     for step in steps.iter().take(number) {
         let what = step.effect.as_deref().unwrap_or(&step.message);
         lines.push(match step.state {

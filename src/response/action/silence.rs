@@ -1,6 +1,6 @@
 //! Silencing the alert in its Alertmanager. The silence ends in a marker, by which it is found again.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
@@ -39,8 +39,7 @@ pub fn plan(step: &Silence, run: &ResponseRun, number: usize, now: Timestamp) ->
             "the alert has more or longer labels than a run keeps: no silence could name them all".into(),
         );
     }
-    let lasts = SignedDuration::try_from(step.for_.0).unwrap_or(SignedDuration::MAX);
-    let (starts_at, ends_at) = (at_second(now), at_second(now).checked_add(lasts).unwrap_or(Timestamp::MAX));
+    let (starts_at, ends_at) = (at_second(now), step.for_.after(at_second(now)));
     let words = match &step.comment {
         Some(template) => fill(template, run),
         None => {

@@ -12,6 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::watch;
 
 use crate::api::ResponseRun;
+use crate::api::response_run::Phase;
 use crate::context::{Context, stopped};
 use crate::k8s::Guarded;
 use crate::metrics;
@@ -59,7 +60,8 @@ fn reference(run: &ResponseRun) -> ObjectRef<Guarded<ResponseRun>> {
 pub async fn count(context: &Context, stores: &Stores, open: &AtomicU32, stop: watch::Receiver<bool>) {
     let mut stopped = std::pin::pin!(stopped(stop));
     loop {
-        let counts = stores.count();
+        let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
+        stores.each_run(|run| *counts.entry(run.phase()).or_default() += 1);
         let alive: i64 = counts.iter().filter(|(phase, _)| !phase.is_closed()).map(|(_, count)| count).sum();
         open.store(u32::try_from(alive).unwrap_or(u32::MAX), Ordering::Relaxed);
         for (phase, count) in counts {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::response_run::{StepState, Verdict};
 use crate::context::Settings;
-use crate::metrics::Metrics;
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 const STATUS: &str = "/apis/evenkeel.dev/v1alpha1/namespaces/shop/responseruns/run/status";
@@ -190,19 +189,7 @@ fn shared(shelf: &Shelf) -> Shared {
             Ok::<_, std::convert::Infallible>(Response::builder().status(code).body(answer).unwrap())
         }
     });
-    let settings = Settings {
-        namespace: "evenkeel-system".into(),
-        pod: "evenkeel-0".into(),
-        receiver_url: String::new(),
-        service_account: "evenkeel".into(),
-        cluster_role_prefix: "evenkeel".into(),
-        webhook_secret: "evenkeel-webhook".into(),
-        protected_namespaces: vec![],
-        freeze_exempt_namespaces: vec![],
-        storm: crate::context::StormLimits::default(),
-    };
-    let client = Client::new(service, "default");
-    let context = Context::new(client, settings, Metrics::new(), reqwest::Client::new());
+    let context = crate::testing::context(Client::new(service, "default"));
     let (stores, _never_filled) = crate::response::stores::watch(&context);
     let (adjustments, _never_filled) = crate::slo::adjusted::Adjustments::watch(&context);
     let (caches, _never_filled) = crate::slo::caches::Caches::watch(&context, adjustments);
@@ -321,7 +308,9 @@ async fn the_last_place_before_the_storm_brake_is_taken_once_though_the_cache_is
     let mut other = run_of(&mine);
     (other.metadata.uid, other.spec.target.name) = (Some("other-uid".into()), "db".into());
     other.metadata.namespace = Some("bank".into());
-    shared.turn.lock().await.note(&other, SignedDuration::from_secs(600), Timestamp::now());
+    let started_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()));
+    let begun = ResponseRunStatus { phase: Phase::Running, started_at, ..ResponseRunStatus::default() };
+    shared.ledger().note(&other, &begun);
     shared.drive(&run_of(&shelf)).await.unwrap();
     let run = run_of(&shelf);
     assert_eq!((run.phase(), image(&shelf)), (Phase::Skipped, "web:2".into()));

@@ -23,7 +23,7 @@ pub fn cooldown(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Answer {
     let recent = of_other_alerts
         .filter(|other| other.acted())
         .filter_map(|other| finished(other).map(|at| (now.duration_since(at), other)))
-        .find(|(ago, _)| *ago < SignedDuration::try_from(cooldown.0).unwrap_or(SignedDuration::MAX));
+        .find(|(ago, _)| *ago < cooldown.span());
     match recent {
         Some((ago, other)) => Answer::Skip(format!(
             "run {} acted on {} {} ago, within the cooldown of {cooldown}",

@@ -13,6 +13,7 @@ use crate::api::alert_response::StepAction;
 use crate::api::duration::PromDuration;
 use crate::api::response_run::{GuardStatus, ResponseRun};
 
+pub use switches::approve_command;
 pub use turn::{concerns, is_ahead};
 
 /// Annotation of a Namespace: `true` stops all responses in it, or, on the operator's own namespace, everywhere.

@@ -1,6 +1,6 @@
 //! What stops runs whatever they are about: words of people. Pure.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{APPROVE, Answer, PAUSE, repairs};
@@ -73,8 +73,7 @@ pub fn no_maintenance(run: &ResponseRun, _: &Facts, now: Timestamp) -> Answer {
         let Ok(schedule) = Schedule::new(&window.cron, zone) else {
             return Answer::Skip(format!("the maintenance window {:?} cannot be read", window.cron));
         };
-        let lasts = SignedDuration::try_from(window.duration.0).unwrap_or(SignedDuration::MAX);
-        if let Some(end) = schedule.ends(lasts, now) {
+        if let Some(end) = schedule.ends(window.duration.span(), now) {
             let words = format!("{} ({})", window.cron, zone.unwrap_or("UTC"));
             return Answer::Skip(format!("maintenance window {words} lasts until {end}"));
         }
@@ -115,13 +114,15 @@ pub fn awaits_approval(run: &ResponseRun) -> bool {
     run.spec.mode == Mode::Approve && !run.spec.drill && word != Some("true")
 }
 
+/// How anybody who may patch the run approves it.
+pub fn approve_command(run: &ResponseRun) -> String {
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    format!("kubectl -n {namespace} annotate run {name} {APPROVE}=true")
+}
+
 pub fn approved(run: &ResponseRun, _: &Facts, _: Timestamp) -> Answer {
     match awaits_approval(run) {
-        true => Answer::Wait(format!(
-            "waits for approval: kubectl -n {} annotate run {} {APPROVE}=true",
-            run.namespace().unwrap_or_default(),
-            run.name_any()
-        )),
+        true => Answer::Wait(format!("waits for approval: {}", approve_command(run))),
         false => Answer::Pass(String::new()),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::steps::{next_channel, told};
+use super::steps::{next_delivery, told};
 use super::{Decision, Failure, Place, SOON, dressed};
 use crate::api::response_run::{
     AlertState, Delivery, Escalation, Phase, ResponseRun, ResponseRunStatus, StepState, Undo, UndoState,
@@ -24,13 +24,14 @@ pub fn is_alive(run: &ResponseRun) -> bool {
         || status.is_some_and(|status| status.is_outstanding() || open_incidents(status).next().is_some())
 }
 
+/// Those of the steps first: their messages have replaced the question where that was possible.
 fn deliveries(status: &ResponseRunStatus) -> impl Iterator<Item = &Delivery> {
     let steps = status.steps.iter().flat_map(|step| &step.deliveries);
-    steps.chain(status.escalations.iter().flat_map(|level| &level.deliveries))
+    steps.chain(status.escalations.iter().flat_map(|level| &level.deliveries)).chain(&status.asked)
 }
 
-fn open_incidents(status: &ResponseRunStatus) -> impl Iterator<Item = &str> {
-    deliveries(status).filter(|delivery| delivery.incident).map(|delivery| delivery.channel.as_str())
+fn open_incidents(status: &ResponseRunStatus) -> impl Iterator<Item = &Delivery> {
+    deliveries(status).filter(|delivery| delivery.incident)
 }
 
 /// The issues that its steps opened or commented on; one for each channel, which is not one of those that tell people.
@@ -59,8 +60,7 @@ pub fn begin(run: &ResponseRun, status: &mut ResponseRunStatus, now: Timestamp) 
     status.closing = closing.chain(issues(status)).collect();
     if status.phase == Phase::Failed {
         let level = |level: &crate::api::alert_response::EscalationLevel| {
-            let after = SignedDuration::try_from(level.after.0).unwrap_or(SignedDuration::MAX);
-            let due = at_second(now).checked_add(after).unwrap_or(Timestamp::MAX);
+            let due = level.after.after(at_second(now));
             let deliveries = level.channels.iter().map(|channel| Delivery::to(channel)).collect();
             Escalation { due: Some(Time(due)), deliveries, ..Escalation::default() }
         };
@@ -70,13 +70,13 @@ pub fn begin(run: &ResponseRun, status: &mut ResponseRunStatus, now: Timestamp) 
 
 /// What a closed run has left to do.
 pub fn next(run: &ResponseRun, mut status: ResponseRunStatus, now: Timestamp) -> Decision {
-    if let Some(channel) = next_channel(&status.closing) {
-        return Decision::Deliver { place: Place::Closing, channel: channel.to_owned() };
+    if let Some(delivery) = next_delivery(&status.closing) {
+        return Decision::deliver(Place::Closing, delivery);
     }
     if status.alert_state == AlertState::Resolved
-        && let Some(channel) = open_incidents(&status).next()
+        && let Some(incident) = open_incidents(&status).next()
     {
-        return Decision::Deliver { place: Place::Resolved, channel: channel.to_owned() };
+        return Decision::deliver(Place::Resolved, incident);
     }
     if let Some(number) = status.escalations.iter().position(|level| !level.finished) {
         let level = &mut status.escalations[number];
@@ -88,8 +88,8 @@ pub fn next(run: &ResponseRun, mut status: ResponseRunStatus, now: Timestamp) ->
         if now < due {
             return Decision::Wait(Box::new(status), until(due, now));
         }
-        if let Some(channel) = next_channel(&level.deliveries) {
-            return Decision::Deliver { place: Place::Escalation(number), channel: channel.to_owned() };
+        if let Some(delivery) = next_delivery(&level.deliveries) {
+            return Decision::deliver(Place::Escalation(number), delivery);
         }
         (level.finished, level.message) = (true, told(&level.deliveries).1);
         return Decision::Proceed(Box::new(dressed(run, status, now)));

@@ -14,14 +14,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::action::{self, Change, Plan};
+use super::channels;
 use super::facts::Facts;
 use super::guard::{self, Answer};
 use crate::api::alert_response::Step;
-use crate::api::response_run::{Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus};
+use crate::api::response_run::{Delivery, Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus};
 use crate::k8s::status::{Outcome, at_second, conditions};
 
 pub use after::{after_undo, is_alive};
-pub use steps::{after_change, after_delivery, after_errand, tries};
+pub use steps::{after_change, after_delivery, after_errand};
 
 /// How long a step waits for the cluster to come into a state in which it can decide.
 const PLAN_PATIENCE: SignedDuration = SignedDuration::from_mins(2);
@@ -46,10 +47,16 @@ pub enum Decision {
     Change { step: usize, change: Change },
     /// The intent is on record: do what is no change of the target, unless it is found done, then `after_errand`.
     Errand { step: usize },
-    /// Send the message of this place to one channel, then `after_delivery`.
-    Deliver { place: Place, channel: String },
+    /// Send the message of this place to one channel, which was tried so often before, then `after_delivery`.
+    Deliver { place: Place, channel: String, tries: i32 },
     /// Take a step back by this patch, then `after_undo`.
     Undo { step: usize, change: Change },
+}
+
+impl Decision {
+    fn deliver(place: Place, delivery: &Delivery) -> Self {
+        Self::Deliver { place, channel: delivery.channel.clone(), tries: delivery.tries }
+    }
 }
 
 /// Where in a run something is told.
@@ -59,6 +66,8 @@ pub enum Place {
     Step(usize),
     /// A level of escalation.
     Escalation(usize),
+    /// It waits for somebody's approval.
+    Approval,
     /// How the run ended.
     Closing,
     /// The alert has resolved: the incident can be closed.
@@ -145,10 +154,11 @@ fn begin(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: T
         Answer::Skip(why) => proof::close(run, status, Phase::Skipped, None, why, now),
         Answer::Wait(why) => {
             status.message = why;
-            let asked = status.guards.last().is_some_and(|guard| guard.name == guard::APPROVAL);
-            // Who is to approve must see what. The word itself wakes the run.
-            status.steps = if asked { planned(run, StepState::Pending, facts, now) } else { vec![] };
-            Decision::Wait(Box::new(dressed(run, status, now)), if asked { LATER } else { SOON })
+            if status.guards.last().is_some_and(|guard| guard.name == guard::APPROVAL) {
+                return ask(run, status, facts, now);
+            }
+            status.steps = vec![];
+            Decision::Wait(Box::new(dressed(run, status, now)), SOON)
         }
         Answer::Pass(message) => {
             status.phase = Phase::Running;
@@ -159,6 +169,26 @@ fn begin(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: T
             Decision::Proceed(Box::new(dressed(run, status, now)))
         }
     }
+}
+
+/// Asks for approval, each channel once for the whole run, and waits.
+fn ask(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: Timestamp) -> Decision {
+    // Who is to approve must see what.
+    status.steps = planned(run, StepState::Pending, facts, now);
+    if status.asked.is_empty() {
+        status.asked = channels::asked(run).into_iter().map(Delivery::to).collect();
+        if !status.asked.is_empty() {
+            return Decision::Proceed(Box::new(dressed(run, status, now)));
+        }
+    }
+    if let Some(delivery) = steps::next_delivery(&status.asked) {
+        return Decision::deliver(Place::Approval, delivery);
+    }
+    if let (StepState::Failed, words) = steps::told(&status.asked) {
+        status.message = format!("{}; {words}", status.message);
+    }
+    // The word itself wakes the run.
+    Decision::Wait(Box::new(dressed(run, status, now)), LATER)
 }
 
 fn unbegun(step: &Step) -> StepStatus {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Decision, SOON, after, dressed, unbegun};
 use crate::api::alert_response::UndoWhen;
-use crate::api::response_run::{Phase, ResponseRun, ResponseRunStatus, StepState, Verdict};
+use crate::api::response_run::{Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus, Verdict};
 use crate::k8s::status::at_second;
 use crate::response::facts::Facts;
 use crate::response::{action, verify};
@@ -22,23 +22,18 @@ pub fn conclude(run: &ResponseRun, mut status: ResponseRunStatus, now: Timestamp
         status.message = "waits for the alert to resolve and the workload to be healthy".into();
         return Decision::Proceed(Box::new(dressed(run, status, now)));
     }
-    let broken = round().find(|(step, _)| matches!(step.state, StepState::Failed | StepState::Refused));
-    if let Some((broken, _)) = broken {
-        let message = format!("{}: {}", broken.name, broken.message);
-        return did_not_help(run, status, Verdict::Fail, message, now);
-    }
-    let skipped = round().find(|(_, repairs)| **repairs).map(|(step, _)| step.clone());
-    match skipped {
+    let told = |step: &StepStatus| format!("{}: {}", step.name, step.message);
+    let is_broken = |step: &StepStatus| matches!(step.state, StepState::Failed | StepState::Refused);
+    let broken = round().find(|(step, _)| is_broken(step)).map(|(step, _)| told(step));
+    let skipped = round().find(|(_, repairs)| **repairs).map(|(step, _)| told(step));
+    match (broken, skipped) {
+        (Some(why), _) => did_not_help(run, status, Verdict::Fail, why, now),
         // The steps before did not help, and this one did not apply.
-        Some(skipped) if first > 0 => {
-            let message = format!("{}: {}", skipped.name, skipped.message);
-            did_not_help(run, status, Verdict::Fail, message, now)
+        (None, Some(why)) if first > 0 => did_not_help(run, status, Verdict::Fail, why, now),
+        (None, Some(why)) => close(run, status, Phase::Skipped, None, why, now),
+        (None, None) => {
+            close(run, status, Phase::Succeeded, None, "notified; there was no repair to prove".into(), now)
         }
-        Some(skipped) => {
-            let message = format!("{}: {}", skipped.name, skipped.message);
-            close(run, status, Phase::Skipped, None, message, now)
-        }
-        None => close(run, status, Phase::Succeeded, None, "notified; there was no repair to prove".into(), now),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One step after the other: plan, write the intent, look for the effect, act, write the effect.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::{ACT_PATIENCE, Decision, Errand, Failure, PLAN_PATIENCE, Place, Receipt, SOON, Undelivered};
@@ -112,8 +112,8 @@ fn carry_out(
         return Decision::Proceed(Box::new(dressed(run, status, now)));
     };
     if intent.notify.is_some() {
-        return match next_channel(&step.deliveries) {
-            Some(channel) => Decision::Deliver { place: Place::Step(number), channel: channel.to_owned() },
+        return match next_delivery(&step.deliveries) {
+            Some(delivery) => Decision::deliver(Place::Step(number), delivery),
             None => {
                 let (state, message) = told(&step.deliveries);
                 if state == StepState::Done {
@@ -166,17 +166,15 @@ fn restore_later(run: &ResponseRun, status: &mut ResponseRunStatus, number: usiz
     if let Some(StepAction::Scale(scale)) = run.steps().nth(number).and_then(Step::action)
         && let Some(after) = scale.restore_after
     {
-        let after = SignedDuration::try_from(after.0).unwrap_or(SignedDuration::MAX);
-        let due = at_second(now).checked_add(after).unwrap_or(Timestamp::MAX);
-        status.steps[number].undo = Some(Undo { due: Some(Time(due)), ..Undo::default() });
+        let due = Some(Time(after.after(at_second(now))));
+        status.steps[number].undo = Some(Undo { due, ..Undo::default() });
     }
 }
 
-/// The channel that is to be tried next; `None` when each one was delivered to or given up. Those that failed before do
-/// not hold up the others.
-pub fn next_channel(deliveries: &[Delivery]) -> Option<&str> {
-    let open = deliveries.iter().filter(|delivery| !delivery.is_settled());
-    open.min_by_key(|delivery| delivery.tries).map(|delivery| delivery.channel.as_str())
+/// What is to be tried next; `None` when each channel was delivered to or given up. Those that failed before do not hold
+/// up the others.
+pub fn next_delivery(deliveries: &[Delivery]) -> Option<&Delivery> {
+    deliveries.iter().filter(|delivery| !delivery.is_settled()).min_by_key(|delivery| delivery.tries)
 }
 
 /// What became of all of them.
@@ -220,15 +218,9 @@ fn deliveries(status: &mut ResponseRunStatus, place: Place) -> Option<&mut Vec<D
     match place {
         Place::Step(number) => status.steps.get_mut(number).map(|step| &mut step.deliveries),
         Place::Escalation(level) => status.escalations.get_mut(level).map(|level| &mut level.deliveries),
+        Place::Approval => Some(&mut status.asked),
         Place::Closing | Place::Resolved => Some(&mut status.closing),
     }
-}
-
-/// How often it was tried to tell this channel at this place.
-pub fn tries(status: &ResponseRunStatus, place: Place, channel: &str) -> i32 {
-    let mut status = status.clone();
-    let told = deliveries(&mut status, place).and_then(|all| all.iter().find(|delivery| delivery.channel == channel));
-    told.map_or(0, |delivery| delivery.tries)
 }
 
 /// What the receiver of a message answered.
@@ -243,7 +235,8 @@ pub fn after_delivery(
     if place == Place::Resolved {
         // Told or given up: the incident is not asked for again.
         let levels = status.escalations.iter_mut().flat_map(|level| &mut level.deliveries);
-        let all = status.steps.iter_mut().flat_map(|step| &mut step.deliveries).chain(levels);
+        let told = status.steps.iter_mut().flat_map(|step| &mut step.deliveries).chain(levels);
+        let all = told.chain(&mut status.asked);
         let open = all.filter(|delivery| delivery.channel == channel && delivery.incident);
         let passing = matches!(&result, Err(failed) if !failed.is_final);
         for delivery in open {

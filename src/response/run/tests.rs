@@ -10,6 +10,8 @@ use crate::k8s::workload::Object;
 use crate::response::action::Act;
 use crate::response::facts::{Asked, Known, LookBack, Lookup, Workload};
 
+mod approval;
+
 struct World {
     run: ResponseRun,
     facts: Facts,
@@ -133,7 +135,7 @@ impl World {
                     let done = Errand::Done { effect: "done".into(), evidence: vec![], reference: None };
                     self.run.status = after_errand(&self.run, step, Ok(done), self.now);
                 }
-                Decision::Deliver { place, channel } => {
+                Decision::Deliver { place, channel, tries: _ } => {
                     let result = match self.deaf == Some(&channel) {
                         true => Err(Undelivered { why: "no answer".into(), is_final: false, retry_after: None }),
                         false => {
@@ -332,35 +334,4 @@ fn a_drill_tells_what_would_be_done_and_does_nothing_whatever_the_mode() {
     assert!(world.status().message.starts_with("DRILL: "), "{}", world.status().message);
     assert!(world.story.is_empty(), "{:?}", world.story);
     assert!(!is_alive(&world.run));
-}
-
-#[test]
-fn a_run_that_is_to_be_approved_says_what_it_would_do_and_waits_for_the_word() {
-    let mut world = World::new(json!({"mode": "Approve", "steps": [scale(3)]}));
-    world.play(Some(600));
-    assert_eq!((world.status().phase, world.story.len()), (Phase::Pending, 0));
-    assert!(
-        world.status().message.contains("annotate run run evenkeel.dev/approve=true"),
-        "{}",
-        world.status().message
-    );
-    assert_eq!(world.status().steps[0].message, "would scale Deployment/web from 2 to 3 replicas");
-    let other = ResponseRun {
-        metadata: kube::core::ObjectMeta { uid: Some("other".into()), ..world.run.metadata.clone() },
-        ..world.run.clone()
-    };
-    assert!(!guard::is_ahead(&other, &world.run), "what waits for a word holds up nobody");
-    let annotations = world.run.metadata.annotations.get_or_insert_default();
-    annotations.insert(guard::APPROVE.into(), "true".into());
-    world.play(Some(700));
-    assert_eq!(world.story, ["600s scaled Deployment/web from 2 to 3 replicas"]);
-}
-
-#[test]
-fn an_alert_that_resolves_before_anybody_approved_ends_the_run() {
-    let mut world = World::new(json!({"mode": "Approve", "steps": [scale(3)]}));
-    world.play(Some(600));
-    world.facts.alert.state = AlertState::Resolved;
-    world.play(None);
-    assert_eq!((world.status().phase, world.story.len()), (Phase::Skipped, 0));
 }

@@ -21,8 +21,9 @@ use crate::k8s::meta::is_object_name;
 use crate::slo::caches::Caches;
 use crate::slo::standing::All;
 
-/// How long a count of workloads is good enough.
-const COUNT_FRESH: Duration = Duration::from_secs(10);
+/// How long a count of workloads is good enough to let a run act, and to hold one back: that is final.
+pub const COUNT_PASSES: Duration = Duration::from_secs(10);
+pub const COUNT_HOLDS: Duration = Duration::from_secs(1);
 
 /// What the leader keeps in memory anyway.
 #[derive(Clone)]
@@ -81,10 +82,11 @@ pub fn slo(nearby: &Nearby, run: &ResponseRun) -> Option<Told> {
 pub struct Workloads(Mutex<HashMap<String, (Instant, usize)>>);
 
 impl Workloads {
-    pub async fn of(&self, context: &Context, namespace: &str) -> Result<usize, kube::Error> {
+    /// Counted no longer ago than `fresh`.
+    pub async fn of(&self, context: &Context, namespace: &str, fresh: Duration) -> Result<usize, kube::Error> {
         // A poisoned lock would only mean that another run panicked while it looked.
         let known = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, count)) = known().get(namespace).filter(|(at, _)| at.elapsed() < COUNT_FRESH) {
+        if let Some((_, count)) = known().get(namespace).filter(|(at, _)| at.elapsed() < fresh) {
             return Ok(*count);
         }
         let (client, all) = (&context.client, ListParams::default());
@@ -100,7 +102,7 @@ impl Workloads {
         )?;
         let count = deployments.items.len() + stateful_sets.items.len() + daemon_sets.items.len();
         let mut known = known();
-        known.retain(|_, (at, _)| at.elapsed() < COUNT_FRESH);
+        known.retain(|_, (at, _)| at.elapsed() < COUNT_PASSES);
         known.insert(namespace.to_owned(), (Instant::now(), count));
         Ok(count)
     }

@@ -23,7 +23,7 @@ use super::ledger::Ledger;
 use super::run::{self, Decision, Place};
 use super::stores::Stores;
 use super::storm::Count;
-use super::{act, action, gather, guard, news};
+use super::{act, action, around, gather, guard, news};
 use crate::api::ResponseRun;
 use crate::api::response_run::{AlertState, Phase, ResponseRunStatus};
 use crate::context::{Context, stopped};
@@ -214,7 +214,12 @@ impl Shared {
     async fn storm(&self, run: &ResponseRun, now: Timestamp) -> Result<Storm, kube::Error> {
         let mut storm = self.count(run, now).storm();
         if storm.targets_lately > 0 {
-            storm.workloads = self.workloads.of(&self.context, &run.namespace().unwrap_or_default()).await?;
+            let namespace = run.namespace().unwrap_or_default();
+            storm.workloads = self.workloads.of(&self.context, &namespace, around::COUNT_PASSES).await?;
+            // Those who wait for it may have come since it was counted.
+            if storm.is_wide() {
+                storm.workloads = self.workloads.of(&self.context, &namespace, around::COUNT_HOLDS).await?;
+            }
         }
         Ok(storm)
     }

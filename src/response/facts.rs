@@ -67,6 +67,18 @@ pub struct Storm {
     pub workloads: usize,
 }
 
+/// Namespaces with fewer workloads have no share: half of two is one.
+const FEWEST_WORKLOADS: usize = 4;
+
+impl Storm {
+    /// Whether one more workload would be more than the share of its namespace that may be repaired at a time.
+    pub fn is_wide(&self) -> bool {
+        let share = usize::from(self.limits.namespace_share);
+        let counts = self.workloads >= FEWEST_WORKLOADS && self.targets_lately > 0;
+        counts && (self.targets_lately + 1) * 100 > self.workloads * share
+    }
+}
+
 /// How far an alert's expression looks back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LookBack {

@@ -9,9 +9,6 @@ use crate::api::response_run::ResponseRun;
 use crate::response::facts::{Facts, Storm};
 use crate::response::in_vain;
 
-/// Namespaces with fewer workloads have no share: half of two is one.
-const FEWEST_WORKLOADS: usize = 4;
-
 pub fn cooldown(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Answer {
     let cooldown = run.spec.guardrails.cooldown;
     // Repeats of this very alert are held back when they arrive, by the same cooldown.
@@ -79,9 +76,8 @@ pub fn storm_brake(run: &ResponseRun, facts: &Facts, _: Timestamp) -> Answer {
             limits.within, limits.runs
         ));
     }
-    let share = usize::from(limits.namespace_share);
-    let counts = *workloads >= FEWEST_WORKLOADS && *targets_lately > 0;
-    if counts && (targets_lately + 1) * 100 > workloads * share {
+    if facts.around.storm.is_wide() {
+        let share = limits.namespace_share;
         return Answer::Skip(format!(
             "storm brake: runs began to act on {targets_lately} other of the {workloads} workloads of namespace {} within {}, and with {} it would be more than {share}%; look for what their alerts have in common",
             run.namespace().unwrap_or_default(),

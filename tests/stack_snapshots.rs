@@ -48,6 +48,7 @@ fn outcome(input: &str) -> Outcome {
         sizes: BTreeMap::new(),
         tokens: None,
         fresh_token: Hidden::new("fresh-token"),
+        around,
     };
     let home = Home {
         owner: Owner {

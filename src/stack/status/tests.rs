@@ -6,6 +6,7 @@ use super::*;
 use crate::hidden::Hidden;
 use crate::k8s::manifests::{Applied, Manifests};
 use crate::k8s::meta::Owner;
+use crate::stack::around::Around;
 use crate::stack::build::{Revisions, build};
 use crate::stack::observed::{Shortfall, SloNeeds};
 use crate::stack::routes::Secrets;
@@ -53,6 +54,7 @@ impl World {
             sizes: BTreeMap::new(),
             tokens: None,
             fresh_token: Hidden::new("token"),
+            around: Around::default(),
         };
         let (stack, problems) = validate(&serde_json::from_value(spec).unwrap(), home, known).unwrap();
         let plan = build(&stack).unwrap();

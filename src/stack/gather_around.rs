@@ -44,7 +44,8 @@ async fn of_grafana(
         around.fresh_password = Some(Hidden::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>()));
     }
     if spec.route.is_some() {
-        around.no_http_routes = !served::kind::<HTTPRoute>(client).await.map_err(error("the kinds of the Gateway API"))?;
+        around.no_http_routes =
+            !served::kind::<HTTPRoute>(client).await.map_err(error("the kinds of the Gateway API"))?;
     }
     if spec.dashboards.clone().unwrap_or_default().config_maps {
         let labelled = ListParams::default().labels(DASHBOARD_LABEL);

@@ -233,9 +233,7 @@ pub async fn controller(
         .watches(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default(), move |_| {
             following(&of_namespace)
         })
-        .watches(Api::<PartialObjectMeta<ConfigMap>>::all(client.clone()), dashboards, move |_| {
-            showing(&of_dashboard)
-        })
+        .watches(Api::<PartialObjectMeta<ConfigMap>>::all(client.clone()), dashboards, move |_| showing(&of_dashboard))
         .reconcile_on(changes.map(|stack| guarded(&stack.name, stack.namespace.as_deref())))
         .graceful_shutdown_on(stop)
         .run(run, |object, _, shared| shared.failures.again(&*object), shared)

@@ -169,7 +169,8 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let jaeger = spec.jaeger.as_ref().map(|spec| jaeger::check(spec, &known, &mut problems)).transpose()?;
     let shipped = || component::grafana::shipped(spec);
     let grafana = spec.grafana.as_ref();
-    let grafana = grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
+    let grafana =
+        grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,

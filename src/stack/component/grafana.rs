@@ -110,11 +110,7 @@ fn workload<'a>(stack: &'a Stack, grafana: &'a Grafana, revision: String) -> pod
         ..Volume::default()
     };
     // Plugins are unpacked here.
-    let scratch = Volume {
-        name: "tmp".into(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    };
+    let scratch = Volume { name: "tmp".into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() };
     let mut volumes = vec![config("datasources", SOURCES_KEY), config("providers", PROVIDERS_KEY), scratch];
     let mut mounts = vec![
         pod::mount("datasources", &format!("{PROVISIONING_DIR}/datasources"), true),
@@ -176,10 +172,10 @@ fn ingress(owner: &Owner, wanted: &GrafanaIngress) -> Ingress {
         path_type: "Prefix".into(),
         backend: IngressBackend { service: Some(service), ..IngressBackend::default() },
     };
-    let tls = wanted.tls_secret_name.clone().map(|secret_name| IngressTLS {
-        hosts: Some(vec![wanted.host.clone()]),
-        secret_name: Some(secret_name),
-    });
+    let tls = wanted
+        .tls_secret_name
+        .clone()
+        .map(|secret_name| IngressTLS { hosts: Some(vec![wanted.host.clone()]), secret_name: Some(secret_name) });
     Ingress {
         metadata,
         spec: Some(IngressSpec {

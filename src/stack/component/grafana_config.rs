@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::api::monitoring_stack::GrafanaSpec;
 use crate::stack::admin::{PASSWORD, USER};
-use crate::stack::names::{self, ALERTMANAGER, GRAFANA, JAEGER, LOKI, PROMETHEUS};
+use crate::stack::names::{self, ALERTMANAGER, JAEGER, LOKI, PROMETHEUS};
 use crate::stack::validate::Stack;
 use crate::stack::validate::grafana::Grafana;
 
@@ -244,9 +244,15 @@ fn metrics_of_a_span() -> TracesToMetrics {
         span_end_time_shift: "15m",
         tags: vec![NAMESPACE, POD],
         queries: vec![
-            query("CPU of the pod", r#"sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{$$__tags}[5m]))"#),
+            query(
+                "CPU of the pod",
+                r#"sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{$$__tags}[5m]))"#,
+            ),
             query("Memory of the pod", r#"sum by (namespace, pod) (container_memory_working_set_bytes{$$__tags})"#),
-            query("Restarts of the pod", r#"sum by (namespace, pod) (kube_pod_container_status_restarts_total{$$__tags})"#),
+            query(
+                "Restarts of the pod",
+                r#"sum by (namespace, pod) (kube_pod_container_status_restarts_total{$$__tags})"#,
+            ),
         ],
     }
 }
@@ -338,13 +344,15 @@ pub fn env(stack: &Stack, grafana: &Grafana) -> Vec<EnvVar> {
     }
     let made = names::grafana_admin(&stack.owner.name);
     let secret = spec.admin_secret_ref.as_ref().map_or(made, |reference| reference.name.clone());
-    env.extend([("GF_SECURITY_ADMIN_USER", USER), ("GF_SECURITY_ADMIN_PASSWORD", PASSWORD)].map(|(name, key)| EnvVar {
-        name: name.into(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.clone(), key: key.into(), optional: None }),
-            ..EnvVarSource::default()
-        }),
+    env.extend([("GF_SECURITY_ADMIN_USER", USER), ("GF_SECURITY_ADMIN_PASSWORD", PASSWORD)].map(|(name, key)| {
+        EnvVar {
+            name: name.into(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector { name: secret.clone(), key: key.into(), optional: None }),
+                ..EnvVarSource::default()
+            }),
+        }
     }));
     env
 }
@@ -379,7 +387,8 @@ mod tests {
         assert_eq!(url(json!({"ingress": {"host": "g.example.com"}})).as_deref(), Some("http://g.example.com/"));
         let tls = json!({"ingress": {"host": "g.example.com", "tlsSecretName": "cert"}});
         assert_eq!(url(tls).as_deref(), Some("https://g.example.com/"));
-        let told = json!({"rootUrl": "https://x/", "route": {"host": "g.example.com", "parentRefs": [{"name": "gate"}]}});
+        let told =
+            json!({"rootUrl": "https://x/", "route": {"host": "g.example.com", "parentRefs": [{"name": "gate"}]}});
         assert_eq!(url(told).as_deref(), Some("https://x/"));
     }
 

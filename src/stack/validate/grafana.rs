@@ -67,7 +67,7 @@ pub fn check(
 
 fn wrong_secrets(spec: &GrafanaSpec, secrets: &Secrets) -> Vec<Problem> {
     let mut messages = vec![];
-    for secret in &spec.admin_secret_ref {
+    if let Some(secret) = &spec.admin_secret_ref {
         let key = |key: &str| SecretKeyRef { name: secret.name.clone(), key: key.into() };
         // A Secret that does not exist is told once.
         let missing = [admin::USER, admin::PASSWORD].map(|k| secrets.missing("spec.grafana.adminSecretRef", &key(k)));

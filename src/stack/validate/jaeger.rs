@@ -64,9 +64,8 @@ pub fn check(spec: &JaegerSpec, known: &Known, problems: &mut Vec<Problem>) -> R
         (None, Data::EmptyDir { .. }) => Store::Memory { max_traces: spec.max_traces.unwrap_or(MAX_TRACES) },
     };
     if let Store::Outside { kind, store } = &store {
-        let missing = |(field, reference): (&str, &_)| {
-            known.secrets.missing(&format!("spec.jaeger.{kind}.{field}"), reference)
-        };
+        let missing =
+            |(field, reference): (&str, &_)| known.secrets.missing(&format!("spec.jaeger.{kind}.{field}"), reference);
         let missing = store.secret_refs().into_iter().filter_map(missing);
         problems.extend(missing.map(|message| Problem { reason: "TraceStoreSecretMissing", message }));
     }
@@ -78,8 +77,8 @@ fn check_probabilities(sampling: &Sampling) -> Result<(), Refused> {
     let named = sampling.services.iter().enumerate().flat_map(|(s, service)| {
         let own = service.probability.map(|p| (format!("services[{s}].probability"), p));
         let operations = service.operations.iter().enumerate();
-        let operations =
-            operations.map(move |(o, operation)| (format!("services[{s}].operations[{o}].probability"), operation.probability));
+        let operations = operations
+            .map(move |(o, operation)| (format!("services[{s}].operations[{o}].probability"), operation.probability));
         own.into_iter().chain(operations)
     });
     let mut all = std::iter::once(("default".to_owned(), sampling.default)).chain(named);
@@ -118,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_share_beyond_all_requests_is_refused_with_its_field() {
-        let services = json!([{"service": "a"}, {"service": "b", "operations": [{"operation": "GET", "probability": 1.5}]}]);
+        let services =
+            json!([{"service": "a"}, {"service": "b", "operations": [{"operation": "GET", "probability": 1.5}]}]);
         let refused = checked(json!({"sampling": {"services": services}})).unwrap_err().to_string();
         assert_eq!(
             refused,

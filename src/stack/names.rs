@@ -41,8 +41,12 @@ pub const PROMETHEUS_PORT: i32 = 9090;
 pub const ALERTMANAGER_PORT: i32 = 9093;
 /// Port of Alertmanager's mesh.
 pub const MESH_PORT: i32 = 9094;
-/// HTTP port of Loki.
+/// Port of Loki's HTTP API.
 pub const LOKI_PORT: i32 = 3100;
+/// Port of OTLP over gRPC.
+pub const OTLP_GRPC_PORT: i32 = 4317;
+/// Port of OTLP over HTTP.
+pub const OTLP_HTTP_PORT: i32 = 4318;
 /// Port of Jaeger's query API and pages.
 pub const JAEGER_PORT: i32 = 16686;
 /// Port of Jaeger's query API by gRPC.
@@ -51,10 +55,6 @@ pub const JAEGER_GRPC_PORT: i32 = 16685;
 pub const JAEGER_METRICS_PORT: i32 = 8888;
 /// Port of Jaeger's health.
 pub const JAEGER_HEALTH_PORT: i32 = 13133;
-/// Port at which OTLP comes in by gRPC.
-pub const OTLP_GRPC_PORT: i32 = 4317;
-/// Port at which OTLP comes in by HTTP.
-pub const OTLP_HTTP_PORT: i32 = 4318;
 /// Port at which Jaeger serves sampling strategies by HTTP.
 pub const SAMPLING_HTTP_PORT: i32 = 5778;
 /// Port at which Jaeger serves sampling strategies by gRPC.

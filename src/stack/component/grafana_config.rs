@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 use serde::Serialize;
 
 use crate::api::monitoring_stack::GrafanaSpec;
+use crate::k8s::meta::Owner;
 use crate::stack::admin::{PASSWORD, USER};
 use crate::stack::names::{self, ALERTMANAGER, JAEGER, LOKI, PROMETHEUS};
 use crate::stack::validate::Stack;
@@ -28,10 +29,10 @@ pub struct DataSources {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DataSource {
-    name: &'static str,
+    name: String,
     #[serde(rename = "type")]
     type_: &'static str,
-    uid: &'static str,
+    uid: String,
     access: &'static str,
     url: String,
     is_default: bool,
@@ -157,10 +158,10 @@ impl DataSources {
     /// Those of the components that the stack has; the UIDs are fixed, so that dashboards and links stay valid.
     pub fn of(stack: &Stack) -> Self {
         let owner = &stack.owner;
-        let source = |name, type_, service: String, port, json_data| DataSource {
-            name,
+        let source = |name: &str, type_: &'static str, service: String, port, json_data| DataSource {
+            name: name.to_owned(),
             type_,
-            uid: type_,
+            uid: type_.to_owned(),
             access: "proxy",
             url: names::url(&service, &owner.namespace, port),
             is_default: type_ == PROMETHEUS,
@@ -169,7 +170,7 @@ impl DataSources {
         };
         let part = |component| names::part(&owner.name, component);
         let mut datasources = vec![];
-        datasources.extend(stack.prometheus.as_ref().map(|prometheus| {
+        if let Some(prometheus) = &stack.prometheus {
             let settings = Settings::Prometheus(Prometheus {
                 http_method: "POST",
                 prometheus_type: "Prometheus",
@@ -177,8 +178,10 @@ impl DataSources {
                 alertmanager_uid: stack.alertmanager.as_ref().map(|_| ALERTMANAGER),
                 exemplar_trace_id_destinations: stack.jaeger.iter().map(|_| exemplars()).collect(),
             });
-            source("Prometheus", PROMETHEUS, names::prometheus(&owner.name), names::PROMETHEUS_PORT, settings)
-        }));
+            let service = names::prometheus(&owner.name);
+            let whole = source("Prometheus", PROMETHEUS, service, names::PROMETHEUS_PORT, settings);
+            datasources.extend(shards(owner, prometheus.spec.shards, &whole));
+        }
         datasources.extend(stack.loki.as_ref().map(|_| {
             let settings = Settings::Loki(Loki {
                 alertmanager_uid: stack.alertmanager.as_ref().map(|_| ALERTMANAGER),
@@ -203,6 +206,27 @@ impl DataSources {
             source("Alertmanager", ALERTMANAGER, service, names::ALERTMANAGER_PORT, settings)
         }));
         Self { api_version: 1, prune: true, datasources }
+    }
+}
+
+/// One for each shard, since each has other series: the Service would ask now the one, now the other.
+fn shards(owner: &Owner, shards: i32, whole: &DataSource) -> Vec<DataSource> {
+    let of_shard = |shard: i32| {
+        let headless = names::prometheus_headless(&owner.name);
+        let set = names::prometheus_shard(&owner.name, shard);
+        let address = names::pod_address(&set, 0, &headless, &owner.namespace, names::PROMETHEUS_PORT);
+        let first = shard == 0;
+        DataSource {
+            name: if first { whole.name.clone() } else { format!("{} shard {shard}", whole.name) },
+            uid: if first { whole.uid.clone() } else { format!("{}-shard-{shard}", whole.uid) },
+            url: format!("http://{address}"),
+            is_default: first,
+            ..whole.clone()
+        }
+    };
+    match shards {
+        1 => vec![whole.clone()],
+        _ => (0..shards).map(of_shard).collect(),
     }
 }
 

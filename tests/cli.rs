@@ -330,6 +330,15 @@ fn a_token_is_never_rendered() {
 }
 
 #[test]
+fn a_password_is_never_rendered() {
+    let stack = object("MonitoringStack", "{grafana: {}}");
+    let documents = rendered(&["render", "-f", "-"], &stack);
+    let (_, admin) = documents.iter().find(|(title, _)| title.starts_with("Secret shop/x-grafana-admin ")).unwrap();
+    let admin: Value = serde_saphyr::from_str(admin).unwrap();
+    assert_eq!((&admin["data"], &admin["stringData"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn what_is_wrong_is_left_out_and_said_beside_the_rest() {
     let rules = object("AlertRule", "{rules: [{alert: Good, expr: up}, {alert: Bad, expr: 'up ==' }]}");
     let output = evenkeel(&["render", "-f", "-"], &rules);

@@ -10,10 +10,12 @@ use evenkeel::cli::render::{Rendered, objects};
 use evenkeel::hidden::Hidden;
 use evenkeel::k8s::manifests::{Built, Manifests};
 use evenkeel::k8s::meta::Owner;
+use evenkeel::stack::around::Around;
 use evenkeel::stack::build::build;
+use evenkeel::stack::component::grafana_dashboards::Found;
 use evenkeel::stack::routes::Secrets;
 use evenkeel::stack::validate::{Home, Known, Problem, validate};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -40,6 +42,8 @@ fn outcome(input: &str) -> Outcome {
     }
     let stack = typed::<MonitoringStack>(&of_kind, "MonitoringStack").remove(0);
     let namespaces = typed::<Namespace>(&of_kind, "Namespace");
+    let maps = typed::<ConfigMap>(&of_kind, "ConfigMap");
+    let around = Around { dashboards: maps.iter().filter_map(Found::of).collect(), ..Around::default() };
     let known = Known {
         channels: typed::<NotificationChannel>(&of_kind, "NotificationChannel"),
         secrets: Secrets::Unknown,
@@ -48,6 +52,7 @@ fn outcome(input: &str) -> Outcome {
         sizes: BTreeMap::new(),
         tokens: None,
         fresh_token: Hidden::new("fresh-token"),
+        around,
     };
     let home = Home {
         owner: Owner {
@@ -134,6 +139,10 @@ fn case(name: &str) -> Outcome {
         let path = path.to_str().expect("UTF-8");
         match file.as_str() {
             "alertmanager.yml" => tool("amtool", &["check-config", path]),
+            "jaeger.yaml" => tool("jaeger", &["validate", "--config", path]),
+            // Strategies of Jaeger and what Grafana reads: there is no program that only checks them.
+            "sampling.json" | "datasources.yaml" | "dashboards.yaml" => {}
+            dashboard if dashboard.ends_with(".json") => {}
             // The files that it names are in the pod.
             _ => tool("promtool", &["check", "config", "--syntax-only", path]),
         }
@@ -154,6 +163,27 @@ fn the_smallest_alertmanager() {
 #[test]
 fn the_example_of_the_documentation() {
     case("example");
+}
+
+#[test]
+fn traces_in_memory_and_grafana_by_themselves() {
+    case("panes_minimal");
+}
+
+#[test]
+fn traces_on_a_volume_and_everything_about_grafana() {
+    let outcome = case("panes_full");
+    assert!(outcome.configs.contains_key("shop_orders_board.json"), "{:?}", outcome.configs.keys());
+}
+
+#[test]
+fn traces_in_an_elasticsearch_of_others() {
+    case("jaeger_elasticsearch");
+}
+
+#[test]
+fn traces_in_an_opensearch_of_others() {
+    case("jaeger_opensearch");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::resource::Resource;
 use crate::api::NotificationChannel;
 use crate::k8s::manifests::{Built, Manifests};
 use crate::slo::{self, Checked};
-use crate::stack::names::RECEIVER_TOKEN;
+use crate::stack::names::{GENERATED, RECEIVER_TOKEN};
 use crate::{rule, stack};
 
 /// An object cannot be rendered.
@@ -95,6 +95,8 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
         stateful_sets,
         daemon_sets,
         pod_disruption_budgets,
+        ingresses,
+        http_routes,
         state: _,
     } = manifests;
     let mut rendered = vec![];
@@ -107,6 +109,8 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
     all(&mut rendered, stateful_sets)?;
     all(&mut rendered, daemon_sets)?;
     all(&mut rendered, pod_disruption_budgets)?;
+    all(&mut rendered, ingresses)?;
+    all(&mut rendered, http_routes)?;
     Ok(rendered)
 }
 
@@ -127,9 +131,9 @@ where
     Ok(())
 }
 
-/// Text instead of base64, and no token: the operator makes it, and one that is printed would be no secret.
+/// Text instead of base64, and nothing that the operator makes up: what is printed would be no secret.
 fn readable(mut secret: Secret) -> Secret {
-    if secret.labels().contains_key(RECEIVER_TOKEN) {
+    if [RECEIVER_TOKEN, GENERATED].iter().any(|label| secret.labels().contains_key(*label)) {
         secret.data = None;
         return secret;
     }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::drift;
+use super::gateway::HTTPRoute;
 use super::manifests::{Applied, Built, Manifests};
 use super::meta::{self, APPLIED, FIELD_MANAGER, OWNER_UID, Owner, SET, digest};
 use super::report::{self, Reportable};
@@ -46,6 +47,16 @@ impl ApplyError {
                 _ => None,
             },
             _ => None,
+        }
+    }
+}
+
+impl ApplyError {
+    /// The API server's answer when it does not know the kind, or the object is gone.
+    fn unknown(&self) -> bool {
+        match self {
+            Self::Api { error, .. } => matches!(error.as_ref(), kube::Error::Api(status) if status.code == 404),
+            _ => false,
         }
     }
 }
@@ -119,6 +130,8 @@ impl Writer {
             stateful_sets,
             daemon_sets,
             pod_disruption_budgets,
+            ingresses,
+            http_routes,
             state: _,
         } = manifests;
         // What others refer to comes first: identities, then configuration, then workloads.
@@ -132,6 +145,8 @@ impl Writer {
             stateful_sets: self.apply_stateful_sets(owner, set, stateful_sets).await?,
             daemon_sets: self.apply_kind(owner, set, daemon_sets).await?,
             pod_disruption_budgets: self.apply_kind(owner, set, pod_disruption_budgets).await?,
+            ingresses: self.apply_kind(owner, set, ingresses).await?,
+            http_routes: self.apply_http_routes(owner, set, http_routes).await?,
             state: PhantomData,
         })
     }
@@ -148,6 +163,20 @@ impl Writer {
         }
         self.prune(owner, set, &names, &within, |_| within.clone()).await?;
         Ok(applied)
+    }
+
+    /// A kind that not every API server knows.
+    async fn apply_http_routes(
+        &self,
+        owner: &Owner,
+        set: &str,
+        wanted: Vec<HTTPRoute>,
+    ) -> Result<Vec<HTTPRoute>, ApplyError> {
+        let none_wanted = wanted.is_empty();
+        match self.apply_kind(owner, set, wanted).await {
+            Err(error) if none_wanted && error.unknown() => Ok(vec![]),
+            other => other,
+        }
     }
 
     async fn apply_stateful_sets(

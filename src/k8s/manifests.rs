@@ -5,8 +5,11 @@ use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+
+use super::gateway::HTTPRoute;
 
 /// Marker: made by a builder, not yet in the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,6 +30,8 @@ pub struct Manifests<State> {
     pub stateful_sets: Vec<StatefulSet>,
     pub daemon_sets: Vec<DaemonSet>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
+    pub ingresses: Vec<Ingress>,
+    pub http_routes: Vec<HTTPRoute>,
     pub state: PhantomData<State>,
 }
 
@@ -42,6 +47,8 @@ impl<State> Default for Manifests<State> {
             stateful_sets: vec![],
             daemon_sets: vec![],
             pod_disruption_budgets: vec![],
+            ingresses: vec![],
+            http_routes: vec![],
             state: PhantomData,
         }
     }
@@ -60,6 +67,8 @@ impl Manifests<Built> {
             stateful_sets,
             daemon_sets,
             pod_disruption_budgets,
+            ingresses,
+            http_routes,
             state: _,
         } = other;
         self.service_accounts.extend(service_accounts);
@@ -71,5 +80,7 @@ impl Manifests<Built> {
         self.stateful_sets.extend(stateful_sets);
         self.daemon_sets.extend(daemon_sets);
         self.pod_disruption_budgets.extend(pod_disruption_budgets);
+        self.ingresses.extend(ingresses);
+        self.http_routes.extend(http_routes);
     }
 }

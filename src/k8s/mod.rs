@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod cache;
 pub mod drift;
+pub mod gateway;
 pub mod manifests;
 pub mod meta;
 mod recreate;

@@ -27,6 +27,15 @@ pub async fn all_kinds(client: &Client) {
     }
 }
 
+/// Whether the API server knows a kind of somebody else's.
+pub async fn kind<K: Resource<DynamicType = ()>>(client: &Client) -> Result<bool, kube::Error> {
+    match client.list_api_group_resources(&K::api_version(&())).await {
+        Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == K::plural(&()))),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What to say of the kinds that are not among these.
 fn missing(served: &[APIResource]) -> Option<String> {
     let known = |plural: &str| served.iter().any(|resource| resource.name == plural);

@@ -32,6 +32,8 @@ pub struct Revisions {
     /// One for each shard of Prometheus.
     pub prometheus: Vec<String>,
     pub alertmanager: Option<String>,
+    /// Of all dashboards, which Grafana loads by itself once the kubelet has brought them.
+    pub dashboards: Option<String>,
 }
 
 impl Revisions {
@@ -49,6 +51,8 @@ impl Revisions {
 pub enum BuildError {
     #[error("cannot write a configuration as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser_error::Error),
+    #[error("cannot write a configuration as JSON: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 /// Everything that the stack needs.

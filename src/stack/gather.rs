@@ -8,6 +8,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::discovery;
+use super::gather_around::around;
 use super::names::{ALERTMANAGER, GRAFANA, JAEGER, LOKI, PROMETHEUS, ROTATE_TOKEN, receiver_token};
 use super::routes::Secrets;
 use super::storage::{self, Claim};
@@ -33,7 +34,7 @@ impl Reportable for GatherError {
     }
 }
 
-fn error(what: impl Into<String>) -> impl FnOnce(kube::Error) -> GatherError {
+pub(super) fn error(what: impl Into<String>) -> impl FnOnce(kube::Error) -> GatherError {
     let what = what.into();
     |error| GatherError { what, error: Box::new(error) }
 }
@@ -62,13 +63,14 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
         None => None,
     };
     let fresh_token = Hidden::new(rand::random::<[u8; 32]>().iter().map(|b| format!("{b:02x}")).collect::<String>());
+    let around = around(client, spec, &owner).await?;
     let home = Home {
         owner,
         receiver_url: context.settings.receiver_url.clone(),
         cluster_role_prefix: context.settings.cluster_role_prefix.clone(),
         rotation: stack.annotations().get(ROTATE_TOKEN).cloned(),
     };
-    Ok((home, Known { channels, secrets, namespaces, claims, sizes, tokens, fresh_token }))
+    Ok((home, Known { channels, secrets, namespaces, claims, sizes, tokens, fresh_token, around }))
 }
 
 /// The components whose storage a person chose.
@@ -89,7 +91,7 @@ async fn channels(client: &Client, namespace: &str) -> Result<Vec<NotificationCh
     Ok(list.items)
 }
 
-/// Names of the Secrets that the channels in use and the remote writes refer to.
+/// Names of the Secrets that the channels in use, the remote writes, Jaeger's store and Grafana refer to.
 fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> BTreeSet<String> {
     let alertmanager = spec.alertmanager.iter();
     let used: BTreeSet<&str> = alertmanager
@@ -98,7 +100,10 @@ fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> B
     let of_channels =
         channels.iter().filter(|c| used.contains(c.name_any().as_str())).flat_map(|c| c.spec.routed_secret_refs());
     let remotes = spec.prometheus.iter().flat_map(|p| p.remote_write.iter().flat_map(RemoteWrite::secret_refs));
-    of_channels.chain(remotes).map(|(_, reference)| reference.name.clone()).collect()
+    let traces = spec.jaeger.iter().flat_map(|j| j.outside()).flat_map(|(_, store)| store.secret_refs());
+    let of_grafana = spec.grafana.iter().flat_map(|g| g.admin_secret_ref.iter().chain(&g.oauth_secret_ref));
+    let keys = of_channels.chain(remotes).chain(traces).map(|(_, reference)| reference.name.clone());
+    keys.chain(of_grafana.map(|secret| secret.name.clone())).collect()
 }
 
 /// The keys of the Secrets that exist; their values are dropped at once.
@@ -112,7 +117,7 @@ pub async fn secrets(client: &Client, namespace: &str, wanted: BTreeSet<String>)
     Ok(Secrets::Known(known))
 }
 
-async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<Secret>, GatherError> {
+pub(super) async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<Secret>, GatherError> {
     let api = Api::<Secret>::namespaced(client.clone(), namespace);
     api.get_opt(name).await.map_err(error(format!("Secret {namespace}/{name}")))
 }

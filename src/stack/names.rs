@@ -1,6 +1,8 @@
 //! Names of a stack's children. Others (the rule loader, the alert receiver, the run's query client) find them by
 //! these functions and by the labels of `Owner::selector`.
 
+use crate::k8s::meta::digest;
+
 /// `app.kubernetes.io/name` and the prefix of everything that belongs to Prometheus.
 pub const PROMETHEUS: &str = "prometheus";
 /// `app.kubernetes.io/name` and the prefix of everything that belongs to Alertmanager.
@@ -23,6 +25,14 @@ pub const SHARD: &str = "evenkeel.dev/prometheus-shard";
 pub const CONFIG_REVISION: &str = "evenkeel.dev/config-revision";
 /// Annotation of a MonitoringStack and of its token Secret: a new value makes a new token.
 pub const ROTATE_TOKEN: &str = "evenkeel.dev/rotate-receiver-token";
+/// Annotation of Grafana's pods: changed to make the kubelet refresh the dashboards at once.
+pub const DASHBOARDS_REVISION: &str = "evenkeel.dev/dashboards-revision";
+/// Label of Secrets that the operator makes up: nobody is shown what they hold.
+pub const GENERATED: &str = "evenkeel.dev/generated";
+/// Label of the ConfigMaps that hold dashboards.
+pub const DASHBOARD_LABEL: &str = "grafana_dashboard";
+/// Annotation of these ConfigMaps: the folder of the dashboards.
+pub const FOLDER_ANNOTATION: &str = "grafana_folder";
 /// Label of the Secrets whose token the alert receiver accepts.
 pub const RECEIVER_TOKEN: &str = "evenkeel.dev/receiver-token";
 /// Port of Prometheus.
@@ -31,6 +41,26 @@ pub const PROMETHEUS_PORT: i32 = 9090;
 pub const ALERTMANAGER_PORT: i32 = 9093;
 /// Port of Alertmanager's mesh.
 pub const MESH_PORT: i32 = 9094;
+/// Port of Loki's HTTP API.
+pub const LOKI_PORT: i32 = 3100;
+/// Port of OTLP over gRPC.
+pub const OTLP_GRPC_PORT: i32 = 4317;
+/// Port of OTLP over HTTP.
+pub const OTLP_HTTP_PORT: i32 = 4318;
+/// Port of Jaeger's query API and pages.
+pub const JAEGER_PORT: i32 = 16686;
+/// Port of Jaeger's query API by gRPC.
+pub const JAEGER_GRPC_PORT: i32 = 16685;
+/// Port of Jaeger's own metrics.
+pub const JAEGER_METRICS_PORT: i32 = 8888;
+/// Port of Jaeger's health.
+pub const JAEGER_HEALTH_PORT: i32 = 13133;
+/// Port at which Jaeger serves sampling strategies by HTTP.
+pub const SAMPLING_HTTP_PORT: i32 = 5778;
+/// Port at which Jaeger serves sampling strategies by gRPC.
+pub const SAMPLING_GRPC_PORT: i32 = 5779;
+/// Port of Grafana.
+pub const GRAFANA_PORT: i32 = 3000;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {
@@ -85,6 +115,16 @@ pub fn part_headless(stack: &str, component: &str) -> String {
 /// ConfigMap or Secret with the configuration of one of `PARTS`.
 pub fn part_config(stack: &str, component: &str) -> String {
     format!("{stack}-{component}-config")
+}
+
+/// Secret with the name and the password of Grafana's first user, where a person gave none.
+pub fn grafana_admin(stack: &str) -> String {
+    format!("{stack}-grafana-admin")
+}
+
+/// One of the ConfigMaps with the dashboards of one folder. A digest of the folder, so that another one moves none.
+pub fn dashboards(stack: &str, folder: &str, shard: usize) -> String {
+    format!("{stack}-dashboards-{}-{shard}", digest([folder], 6))
 }
 
 /// Secret with the token by which the stack's Alertmanager proves itself to the alert receiver.

@@ -11,7 +11,7 @@ use kube::core::PartialObjectMetaExt;
 use super::apply::SET;
 use super::build::Revisions;
 use super::component::scrape;
-use super::names::{CONFIG_REVISION, PROMETHEUS};
+use super::names::{CONFIG_REVISION, DASHBOARDS_REVISION, GRAFANA, PROMETHEUS};
 use super::observed::StackObservations;
 use super::pods::{Answer, PodFacts};
 use super::status::{Pool, Seen};
@@ -110,12 +110,15 @@ async fn kick(
     let api = Api::<Pod>::namespaced(context.client.clone(), &owner.namespace);
     let mut soon = false;
     for pod in pods {
+        if let Some(wanted) = stale_dashboards(pod, revisions) {
+            refresh(&api, &pod.name, DASHBOARDS_REVISION, wanted).await?;
+        }
         let Some(revision) = revisions.of(pod.component) else { continue };
         let refreshed = pod.refreshed.as_deref() == Some(revision);
         // One that runs but cannot be asked may be outdated as well.
         let silent = pod.ready && matches!(pod.answer, Answer::Silent(_));
         if (pod.outdated() || silent) && !refreshed {
-            refresh(&api, &pod.name, revision).await?;
+            refresh(&api, &pod.name, CONFIG_REVISION, revision).await?;
         }
         let (Answer::Says { loaded: false, refused, .. }, Some(ip)) = (&mut pod.answer, &pod.ip) else { continue };
         if pod.component == Component::Alertmanager {
@@ -130,6 +133,13 @@ async fn kick(
     Ok(soon)
 }
 
+/// The revision of the dashboards, where the pod was not refreshed for it. Grafana reads the files again by itself.
+fn stale_dashboards<'a>(pod: &PodFacts, revisions: &'a Revisions) -> Option<&'a str> {
+    let wanted = revisions.dashboards.as_deref()?;
+    let shows = pod.component == Component::Part(GRAFANA) && pod.ip.is_some();
+    (shows && pod.dashboards.as_deref() != Some(wanted)).then_some(wanted)
+}
+
 /// Alertmanager's own words; a pod that cannot be reached refuses nothing.
 fn refusal(error: HttpError) -> Option<String> {
     match error {
@@ -138,8 +148,8 @@ fn refusal(error: HttpError) -> Option<String> {
     }
 }
 
-async fn refresh(api: &Api<Pod>, pod: &str, revision: &str) -> Result<(), kube::Error> {
-    let annotations = Some([(CONFIG_REVISION.to_owned(), revision.to_owned())].into());
+async fn refresh(api: &Api<Pod>, pod: &str, annotation: &str, revision: &str) -> Result<(), kube::Error> {
+    let annotations = Some([(annotation.to_owned(), revision.to_owned())].into());
     let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
     let body = metadata.into_request_partial::<Pod>();
     match api.patch_metadata(pod, &meta::patch_as(SET), &Patch::Merge(&body)).await {

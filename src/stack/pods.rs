@@ -4,8 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use super::names::CONFIG_REVISION;
+use super::names::{CONFIG_REVISION, DASHBOARDS_REVISION};
 use super::workloads::{Component, Workload};
+use crate::response::redact::redact;
+
+/// Characters of a container's last words that are repeated.
+const LONGEST_WORDS: usize = 300;
 
 /// One pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +21,13 @@ pub struct PodFacts {
     pub ready: bool,
     /// What keeps it from running, when that does not pass by itself.
     pub failing: Option<String>,
+    /// Why no node takes it.
+    pub unscheduled: Option<String>,
     pub started: Option<Timestamp>,
     /// The revision for which its volumes were refreshed last.
     pub refreshed: Option<String>,
+    /// The revision of the dashboards for which they were refreshed last.
+    pub dashboards: Option<String>,
     pub answer: Answer,
 }
 
@@ -49,7 +57,9 @@ impl PodFacts {
         }
         let status = pod.status.clone().unwrap_or_default();
         let containers = status.container_statuses.unwrap_or_default();
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        let condition = |type_: &str| status.conditions.iter().flatten().find(|c| c.type_ == type_);
+        let ready = condition("Ready").is_some_and(|c| c.status == "True");
+        let unscheduled = condition("PodScheduled").filter(|c| c.status == "False").and_then(|c| c.message.clone());
         let runs = containers.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()));
         Some(Self {
             name: pod.name_any(),
@@ -57,8 +67,10 @@ impl PodFacts {
             ip: status.pod_ip.filter(|ip| runs && !ip.is_empty()),
             ready,
             failing: containers.iter().filter(|_| !ready).find_map(|c| failing(c, &pod.name_any())),
+            unscheduled,
             started: status.start_time.map(|t| t.0),
             refreshed: pod.annotations().get(CONFIG_REVISION).cloned(),
+            dashboards: pod.annotations().get(DASHBOARDS_REVISION).cloned(),
             answer: match workload.component {
                 Component::Part(_) if runs => part(&containers, pod, workload),
                 _ => Answer::NotAsked,
@@ -102,7 +114,24 @@ fn failing(container: &ContainerStatus, pod: &str) -> Option<String> {
         Some("OOMKilled") => "it needs more memory than its limit".to_owned(),
         _ => format!("exit code {}; `kubectl logs --previous {pod}` says why", ended.exit_code),
     };
-    Some(format!("its container keeps ending: {why}"))
+    let said = ended.message.as_deref().and_then(last_words).map(|words| format!("; its last words: {words}"));
+    Some(format!("its container keeps ending: {why}{}", said.unwrap_or_default()))
+}
+
+/// The line of a log that says most likely why a program ended, without what differs at each attempt: times and colours.
+fn last_words(log: &str) -> Option<String> {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let tells = |line: &&&str| ["error", "fail", "fatal", "panic"].iter().any(|w| line.to_lowercase().contains(w));
+    let line = lines.iter().rev().find(tells).or(lines.last())?;
+    let is_time =
+        |word: &str| word.len() >= 19 && word.as_bytes().get(..4).is_some_and(|y| y.iter().all(u8::is_ascii_digit));
+    let varies = |word: &&str| {
+        let value = word.split_once('=').map_or(*word, |(_, value)| value);
+        !(is_time(value) || word.starts_with("logger=") || word.starts_with("level="))
+    };
+    let plain: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+    let words = redact(&plain.split_whitespace().filter(varies).collect::<Vec<_>>().join(" "));
+    Some(words.chars().take(LONGEST_WORDS).collect())
 }
 
 #[cfg(test)]
@@ -174,5 +203,41 @@ mod tests {
         let waiting = container(json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({}));
         let facts = PodFacts::of(&pod("s-1", waiting, "False"), &[set()]).unwrap();
         assert_eq!((facts.failing.as_deref(), facts.ip), (Some("image q/p:v1 cannot be pulled"), None));
+    }
+
+    #[test]
+    fn the_last_words_of_a_container_are_told_without_their_time() {
+        let ended = |time: &str| {
+            let log = format!(
+                "logger=settings t={time} level=info msg=\"Starting Grafana\"\n\
+                 logger=plugins t={time} level=error msg=\"failed to install plugin no-such-panel@: 404: Plugin not found\"\n\
+                 logger=settings t={time} level=info msg=bye\n"
+            );
+            let last = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": log}});
+            let backoff = container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), last);
+            PodFacts::of(&pod("s-1", backoff, "False"), &[set()]).unwrap().failing.unwrap()
+        };
+        let words = ended("2026-11-22T01:00:00.123Z");
+        assert!(
+            words.ends_with("its last words: msg=\"failed to install plugin no-such-panel@: 404: Plugin not found\""),
+            "{words}"
+        );
+        assert_eq!(ended("2026-11-22T01:07:00.456Z"), words);
+        assert_eq!(
+            last_words("Error: cannot reach http://ada:s3cret@es:9200").map(|w| w.contains("s3cret")),
+            Some(false)
+        );
+        assert_eq!(last_words(" \n"), None);
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_says_why() {
+        let mut waiting = pod("s-1", container(json!({}), json!({})), "False");
+        let why = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims";
+        waiting.status = serde_json::from_value(json!({"conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}]}))
+        .unwrap();
+        let facts = PodFacts::of(&waiting, &[set()]).unwrap();
+        assert_eq!((facts.unscheduled.as_deref(), facts.failing), (Some(why), None));
     }
 }

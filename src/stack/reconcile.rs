@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::api::Api;
@@ -210,7 +211,8 @@ pub async fn controller(
     let controller = Controller::new(Api::<Guarded<MonitoringStack>>::all(client.clone()), watcher::Config::default())
         .trigger_backoff(Retry::default())
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
-    let (of_channel, of_namespace) = (controller.store(), controller.store());
+    let (of_channel, of_namespace, of_dashboard) = (controller.store(), controller.store(), controller.store());
+    let dashboards = watcher::Config::default().labels(names::DASHBOARD_LABEL);
     let shared = Arc::new(Shared { context: context.clone(), memory, failures: Failures::default() });
     controller
         .owns(Api::<StatefulSet>::all(client.clone()), children())
@@ -220,6 +222,7 @@ pub async fn controller(
         .owns(Api::<Service>::all(client.clone()), children())
         .owns(Api::<ServiceAccount>::all(client.clone()), children())
         .owns(Api::<PodDisruptionBudget>::all(client.clone()), children())
+        .owns(Api::<Ingress>::all(client.clone()), children())
         .watches(Api::<PartialObjectMeta<RoleBinding>>::all(client.clone()), children(), |b| bound(&b))
         .watches(Api::<PartialObjectMeta<ClusterRoleBinding>>::all(client.clone()), children(), |b| bound(&b))
         .watches(
@@ -230,6 +233,7 @@ pub async fn controller(
         .watches(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default(), move |_| {
             following(&of_namespace)
         })
+        .watches(Api::<PartialObjectMeta<ConfigMap>>::all(client.clone()), dashboards, move |_| showing(&of_dashboard))
         .reconcile_on(changes.map(|stack| guarded(&stack.name, stack.namespace.as_deref())))
         .graceful_shutdown_on(stop)
         .run(run, |object, _, shared| shared.failures.again(&*object), shared)
@@ -272,4 +276,10 @@ fn following(stacks: &Store<Guarded<MonitoringStack>>) -> Vec<ObjectRef<Guarded<
     let follows =
         |s: &Guarded<MonitoringStack>| s.0.as_ref().is_ok_and(|s| follows_namespaces(s.spec.discovery.as_ref()));
     stacks.state().iter().filter(|s| follows(s)).map(|s| ObjectRef::from_obj(&**s)).collect()
+}
+
+/// The stacks that show dashboards. All of them: which namespaces one looks at is decided when it is reconciled.
+fn showing(stacks: &Store<Guarded<MonitoringStack>>) -> Vec<ObjectRef<Guarded<MonitoringStack>>> {
+    let shows = |s: &Guarded<MonitoringStack>| s.0.as_ref().is_ok_and(|s| s.spec.grafana.is_some());
+    stacks.state().iter().filter(|s| shows(s)).map(|s| ObjectRef::from_obj(&**s)).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
+use super::around::Around;
 use super::build::{self, BuildError};
 use super::routes::Secrets;
 use super::validate::{Home, Known, Problem, Refused, Stack, validate};
@@ -44,6 +45,7 @@ fn offline(stack: &MonitoringStack, channels: &[NotificationChannel]) -> Result<
         sizes: BTreeMap::new(),
         tokens: None,
         fresh_token: Hidden::new("made-by-the-operator"),
+        around: Around::default(),
     };
     let home = Home {
         owner: Owner {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::build::Part;
-use super::component::scrape;
+use super::component::{grafana_dashboards, scrape};
 use super::discovery::Namespaces;
 use super::observed::SloNeeds;
 use super::pods::{Answer, PodFacts};
@@ -66,6 +66,9 @@ pub fn status(
     if facts.stack.alertmanager.is_some() {
         extras.push(routes_valid(facts.problems));
     }
+    if facts.stack.grafana.is_some() {
+        extras.push(dashboards_valid(facts.problems));
+    }
     let before = previous.map_or(&[][..], |status| &status.conditions);
     let status = MonitoringStackStatus {
         observed_generation: generation,
@@ -114,7 +117,10 @@ fn view(facts: &Facts, part: &Part) -> View {
         if let Some(why) = workloads().find_map(|workload| workload.progress.clone()) {
             Some(why)
         } else if ready < desired {
-            Some(format!("{ready} of {desired} pods are ready"))
+            let waits = pods
+                .iter()
+                .find_map(|pod| Some(format!(": no node takes {}: {}", pod.name, pod.unscheduled.as_ref()?)));
+            Some(format!("{ready} of {desired} pods are ready{}", waits.unwrap_or_default()))
         } else if loaded < desired {
             Some(format!("{loaded} of {desired} pods have loaded the present configuration"))
         } else {
@@ -166,8 +172,17 @@ fn failure(pod: &PodFacts) -> Option<String> {
 }
 
 fn outcome(facts: &Facts, views: &[View]) -> Outcome {
+    let told = |of: fn(&View) -> bool| {
+        let some = views
+            .iter()
+            .filter(|v| of(v))
+            .filter_map(|v| Some(format!("{}: {}", v.status.name, v.status.message.as_deref()?)));
+        let some: Vec<String> = some.collect();
+        (!some.is_empty()).then(|| all(some.iter().map(String::as_str)))
+    };
+    let failing = told(|v| v.failing);
     if let Some(first) = facts.problems.first() {
-        let message = all(facts.problems.iter().map(|p| p.message.as_str()));
+        let message = all(facts.problems.iter().map(|p| p.message.as_str()).chain(failing.as_deref()));
         // Others may be on their way: manifests are applied in any order, and Secrets come from elsewhere.
         let passes = facts.problems.iter().all(|p| passes(p.reason));
         return match passes {
@@ -178,15 +193,7 @@ fn outcome(facts: &Facts, views: &[View]) -> Outcome {
             },
         };
     }
-    let told = |of: fn(&View) -> bool| {
-        let some = views
-            .iter()
-            .filter(|v| of(v))
-            .filter_map(|v| Some(format!("{}: {}", v.status.name, v.status.message.as_deref()?)));
-        let some: Vec<String> = some.collect();
-        (!some.is_empty()).then(|| all(some.iter().map(String::as_str)))
-    };
-    if let Some(message) = told(|v| v.failing) {
+    if let Some(message) = failing {
         return Outcome::Failing { reason: "ComponentFailing", message };
     }
     if let Some(message) = told(|v| v.progressing) {
@@ -202,7 +209,18 @@ fn passes_reason(problem: &Problem) -> bool {
 
 /// Whether a problem may go away without a change of the stack.
 fn passes(reason: &str) -> bool {
-    matches!(reason, "ChannelNotFound" | "ChannelSecretMissing" | "RemoteWriteSecretMissing" | "StorageNotGrown")
+    matches!(
+        reason,
+        "ChannelNotFound"
+            | "ChannelSecretMissing"
+            | "RemoteWriteSecretMissing"
+            | "StorageNotGrown"
+            | "StorageClassNotFound"
+            | "TraceStoreSecretMissing"
+            | "GrafanaSecretMissing"
+            | "GatewayApiMissing"
+            | grafana_dashboards::INVALID
+    )
 }
 
 fn all<'a>(messages: impl Iterator<Item = &'a str>) -> String {
@@ -312,6 +330,16 @@ fn routes_valid(problems: &[Problem]) -> Extra {
         None => (true, "AllValid", "every route, mute interval and inhibition is in force".to_owned()),
     };
     Extra { type_: "RoutesValid", status: Some(status), reason, message }
+}
+
+/// Whether Grafana shows every dashboard that it was given.
+fn dashboards_valid(problems: &[Problem]) -> Extra {
+    let wrong = || problems.iter().filter(|p| p.reason == grafana_dashboards::INVALID).map(|p| p.message.as_str());
+    let (status, reason, message) = match wrong().count() {
+        0 => (true, "AllValid", "every dashboard is shown".to_owned()),
+        _ => (false, grafana_dashboards::INVALID, all(wrong())),
+    };
+    Extra { type_: "DashboardsValid", status: Some(status), reason, message }
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use self::grafana::Grafana;
 use self::jaeger::Jaeger;
 use self::logs::Logs;
 use self::loki::Loki;
+use super::around::Around;
 use super::build::Part;
-use super::component::{alertmanager, prometheus};
+use super::component::{self, alertmanager, prometheus};
 use super::discovery::{self, InvalidSelector, Namespaces};
 use super::names::{self, ALERTMANAGER, PROMETHEUS};
 use super::routes::{self, Routing, Secrets};
@@ -44,6 +45,8 @@ pub struct Known {
     pub tokens: Option<Tokens>,
     /// A token that nobody has seen yet, in case that one is needed.
     pub fresh_token: Hidden,
+    /// What is known of the cluster besides.
+    pub around: Around,
 }
 
 /// Where the stack lives.
@@ -164,7 +167,10 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let loki = spec.loki.as_ref().map(|spec| loki::check(spec, &known, &mut problems)).transpose()?;
     let logs = spec.logs.as_ref().map(|spec| logs::check(spec, &known, &mut problems)).transpose()?;
     let jaeger = spec.jaeger.as_ref().map(|spec| jaeger::check(spec, &known, &mut problems)).transpose()?;
-    let grafana = spec.grafana.as_ref().map(|spec| grafana::check(spec, &known, &mut problems)).transpose()?;
+    let shipped = || component::grafana::shipped(spec);
+    let grafana = spec.grafana.as_ref();
+    let grafana =
+        grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,
@@ -227,7 +233,17 @@ fn check_storage(
     let claims = known.claims.get(component).map_or(&[][..], Vec::as_slice);
     let plan = storage::plan(component, wanted, claims, known.sizes.get(component));
     problems.extend(plan.refused.map(|message| Problem { reason: "StorageShrinkRefused", message }));
+    problems.extend(missing_class(component, &plan.data, known));
     (plan.data, plan.grow)
+}
+
+fn missing_class(component: &str, data: &Data, known: &Known) -> Option<Problem> {
+    let Data::Claim { class: Some(class), .. } = data else { return None };
+    let message = format!(
+        "spec.{component}.storage.storageClassName {class:?}: there is no such StorageClass, and the claims of {component} wait \
+         for it (`kubectl get storageclass` shows those that there are)"
+    );
+    known.around.missing_classes.contains(class).then_some(Problem { reason: "StorageClassNotFound", message })
 }
 
 fn reserved_flags(component: &'static str, pod: Option<&PodSettings>, reserved: &[&str]) -> Result<(), Refused> {
@@ -282,4 +298,40 @@ fn check_remote_write(remotes: &[RemoteWrite]) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Of a cluster in which nothing is.
+    pub(super) fn known() -> Known {
+        Known {
+            channels: vec![],
+            secrets: Secrets::Known(BTreeMap::new()),
+            namespaces: vec![],
+            claims: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            tokens: None,
+            fresh_token: Hidden::new("token"),
+            around: Around::default(),
+        }
+    }
+
+    #[test]
+    fn a_storage_class_that_does_not_exist_is_named_for_each_component_that_wants_it() {
+        let mut known = known();
+        known.around.missing_classes.insert("fast".into());
+        let storage = json!({"storage": {"size": "1Gi", "storageClassName": "fast"}});
+        let other = json!({"storage": {"size": "1Gi", "storageClassName": "slow"}});
+        let mut problems = vec![];
+        check_prometheus(&serde_json::from_value(storage.clone()).unwrap(), &known, &mut problems).unwrap();
+        jaeger::check(&serde_json::from_value(storage).unwrap(), &known, &mut problems).unwrap();
+        loki::check(&serde_json::from_value(other).unwrap(), &known, &mut problems).unwrap();
+        let messages: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert!(messages[0].starts_with("spec.prometheus.storage.storageClassName \"fast\": there is no such"));
+        assert!(messages[1].starts_with("spec.jaeger.storage.storageClassName \"fast\""), "{messages:?}");
+    }
 }

@@ -9,8 +9,8 @@ mod prometheus;
 mod status;
 
 pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
-pub use grafana::GrafanaSpec;
-pub use jaeger::JaegerSpec;
+pub use grafana::{Dashboards, GatewayRef, GrafanaIngress, GrafanaPlugin, GrafanaRoute, GrafanaSpec, SecretRef};
+pub use jaeger::{JaegerSpec, OperationSampling, Sampling, ServiceSampling, TraceStore};
 pub use logs::LogsSpec;
 pub use loki::LokiSpec;
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};

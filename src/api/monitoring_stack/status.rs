@@ -23,7 +23,7 @@ pub struct MonitoringStackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetCounts>,
     /// Ready, Reconciling and Stalled; RulesSelected, SLOsCovered (samples are kept for as long as every SLO looks back),
-    /// TargetsFound and RoutesValid.
+    /// TargetsFound, RoutesValid and DashboardsValid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -3,7 +3,10 @@
 pub mod alertmanager;
 pub mod alertmanager_config;
 pub mod grafana;
+pub mod grafana_config;
+pub mod grafana_dashboards;
 pub mod jaeger;
+pub mod jaeger_config;
 pub mod logs;
 pub mod loki;
 pub mod pod;

@@ -23,6 +23,9 @@ use crate::stack::storage::{self, Data};
 /// `nobody` in the images of Prometheus and Alertmanager. Every component runs as it but where it says why not.
 pub const NOBODY: i64 = 65534;
 
+/// The kubelet keeps the last lines of the log of a container that fails, so that the status can repeat them.
+pub const LAST_WORDS: &str = "FallbackToLogsOnError";
+
 /// What a component wants of its StatefulSet or DaemonSet.
 pub struct Workload<'a> {
     pub owner: &'a Owner,

@@ -210,6 +210,8 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
         format!("--storage.tsdb.path={DATA_DIR}"),
         format!("--storage.tsdb.retention.time={}", spec.retention),
     ];
+    // The trace behind a measurement; without traces it would lead nowhere.
+    args.extend(stack.jaeger.as_ref().map(|_| "--enable-feature=exemplar-storage".to_owned()));
     args.extend(prometheus.retention_size.as_ref().map(|size| format!("--storage.tsdb.retention.size={size}")));
     let url = names::url(&names::prometheus(&owner.name), &owner.namespace, names::PROMETHEUS_PORT);
     args.push(format!("--web.external-url={url}"));

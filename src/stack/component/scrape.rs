@@ -220,6 +220,14 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
             names::ALERTMANAGER_PORT,
         )
     }));
+    configs.extend(stack.jaeger.as_ref().map(|jaeger| {
+        let sets = vec![(names::part(name, names::JAEGER), jaeger.spec.replicas)];
+        config(names::JAEGER, sets, names::part_headless(name, names::JAEGER), names::JAEGER_METRICS_PORT)
+    }));
+    configs.extend(stack.grafana.as_ref().map(|_| {
+        let sets = vec![(names::part(name, names::GRAFANA), 1)];
+        config(names::GRAFANA, sets, names::part_headless(name, names::GRAFANA), names::GRAFANA_PORT)
+    }));
     configs
 }
 

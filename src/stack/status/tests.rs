@@ -6,6 +6,7 @@ use super::*;
 use crate::hidden::Hidden;
 use crate::k8s::manifests::{Applied, Manifests};
 use crate::k8s::meta::Owner;
+use crate::stack::around::Around;
 use crate::stack::build::{Revisions, build};
 use crate::stack::observed::{Shortfall, SloNeeds};
 use crate::stack::routes::Secrets;
@@ -53,6 +54,7 @@ impl World {
             sizes: BTreeMap::new(),
             tokens: None,
             fresh_token: Hidden::new("token"),
+            around: Around::default(),
         };
         let (stack, problems) = validate(&serde_json::from_value(spec).unwrap(), home, known).unwrap();
         let plan = build(&stack).unwrap();
@@ -107,6 +109,8 @@ fn pod(name: &str, component: Component) -> PodFacts {
         ip: Some("10.0.0.1".into()),
         ready: true,
         failing: None,
+        unscheduled: None,
+        dashboards: None,
         started: Some(at(NOW - 3600)),
         refreshed: None,
         answer: Answer::Says { version: version.into(), loaded: true, refused: None },
@@ -341,4 +345,47 @@ fn each_component_knows_its_revision() {
     assert_eq!(world.revisions.of(Component::Prometheus(1)), Some(world.revisions.prometheus[1].as_str()));
     assert_eq!(world.revisions.of(Component::Prometheus(2)), None);
     assert_eq!(world.revisions.of(Component::Alertmanager), world.revisions.alertmanager.as_deref());
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_hides_nothing_else() {
+    let mut world = World::of(json!({"jaeger": {}, "grafana": {"storage": {"size": "1Gi"}}, "alertmanager": {}}));
+    let pod_of = |world: &World, name: &str| world.seen.pods.iter().position(|p| p.name == name).unwrap();
+    let grafana = pod_of(&world, "main-grafana-0");
+    world.seen.pods[grafana].ready = false;
+    world.seen.pods[grafana].answer = Answer::NotAsked;
+    world.seen.pods[grafana].failing = Some("image r/grafana:12.3.0 cannot be pulled".into());
+    let (status, outcome) = world.status();
+    let words = "grafana: main-grafana-0: image r/grafana:12.3.0 cannot be pulled";
+    assert_eq!(outcome, Outcome::Failing { reason: "ComponentFailing", message: words.into() });
+    let message = |name: &str| status.components.iter().find(|c| c.name == name).unwrap().message.clone();
+    assert_eq!(message("grafana").as_deref(), Some("main-grafana-0: image r/grafana:12.3.0 cannot be pulled"));
+    assert_eq!((message("jaeger"), message("alertmanager")), (None, None));
+    // Another one that fails, and a problem, are told besides.
+    let jaeger = pod_of(&world, "main-jaeger-0");
+    world.seen.pods[jaeger].ready = false;
+    world.seen.pods[jaeger].failing = Some("its container keeps ending".into());
+    world.problems = vec![Problem { reason: "InvalidDashboard", message: "shop/board has no title".into() }];
+    let (status, outcome) = world.status();
+    assert!(matches!(outcome, Outcome::Failing { reason: "InvalidDashboard", .. }), "{outcome:?}");
+    for words in ["shop/board has no title; jaeger: main-jaeger-0: its container keeps ending; ", words] {
+        assert!(outcome.message().contains(words), "{}", outcome.message());
+    }
+    let dashboards = status.conditions.iter().find(|c| c.type_ == "DashboardsValid").unwrap();
+    assert_eq!((dashboards.status.as_str(), dashboards.message.as_str()), ("False", "shop/board has no title"));
+}
+
+#[test]
+fn a_pod_that_waits_for_its_volume_says_so_in_its_component() {
+    let mut world = World::of(json!({"jaeger": {"storage": {"size": "1Gi", "storageClassName": "fast"}}}));
+    world.seen.pods[0].ready = false;
+    world.seen.pods[0].answer = Answer::NotAsked;
+    world.seen.pods[0].unscheduled = Some("pod has unbound immediate PersistentVolumeClaims".into());
+    let (status, outcome) = world.status();
+    assert!(matches!(outcome, Outcome::Progressing { .. }), "{outcome:?}");
+    assert_eq!(
+        status.components[0].message.as_deref(),
+        Some("0 of 1 pods are ready: no node takes main-jaeger-0: pod has unbound immediate PersistentVolumeClaims")
+    );
+    assert_eq!(status.components[0].storage, "PersistentVolumeClaim 1Gi (fast), kept for 1w");
 }

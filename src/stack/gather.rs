@@ -89,7 +89,7 @@ async fn channels(client: &Client, namespace: &str) -> Result<Vec<NotificationCh
     Ok(list.items)
 }
 
-/// Names of the Secrets that the channels in use and the remote writes refer to.
+/// Names of the Secrets that the channels in use, the remote writes and Loki's object store refer to.
 fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> BTreeSet<String> {
     let alertmanager = spec.alertmanager.iter();
     let used: BTreeSet<&str> = alertmanager
@@ -98,7 +98,8 @@ fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> B
     let of_channels =
         channels.iter().filter(|c| used.contains(c.name_any().as_str())).flat_map(|c| c.spec.routed_secret_refs());
     let remotes = spec.prometheus.iter().flat_map(|p| p.remote_write.iter().flat_map(RemoteWrite::secret_refs));
-    of_channels.chain(remotes).map(|(_, reference)| reference.name.clone()).collect()
+    let of_loki = spec.loki.iter().flat_map(|loki| loki.secret_refs());
+    of_channels.chain(remotes).chain(of_loki).map(|(_, reference)| reference.name.clone()).collect()
 }
 
 /// The keys of the Secrets that exist; their values are dropped at once.

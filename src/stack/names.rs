@@ -31,6 +31,12 @@ pub const PROMETHEUS_PORT: i32 = 9090;
 pub const ALERTMANAGER_PORT: i32 = 9093;
 /// Port of Alertmanager's mesh.
 pub const MESH_PORT: i32 = 9094;
+/// Port of Loki's HTTP API.
+pub const LOKI_PORT: i32 = 3100;
+/// Port at which Lokis speak to each other.
+pub const LOKI_GRPC_PORT: i32 = 9095;
+/// Port of Loki's memberlist.
+pub const LOKI_MEMBERLIST_PORT: i32 = 7946;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {

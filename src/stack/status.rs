@@ -71,7 +71,7 @@ pub fn status(
         observed_generation: generation,
         conditions: conditions(before, generation, &outcome, &extras, now),
         components: views.into_iter().map(|view| view.status).collect(),
-        rules: facts.rules.filter(|_| facts.stack.prometheus.is_some()),
+        rules: facts.rules.filter(|_| facts.stack.prometheus.is_some() || facts.stack.loki.is_some()),
         targets: facts.seen.targets,
     };
     (status, outcome)
@@ -202,7 +202,14 @@ fn passes_reason(problem: &Problem) -> bool {
 
 /// Whether a problem may go away without a change of the stack.
 fn passes(reason: &str) -> bool {
-    matches!(reason, "ChannelNotFound" | "ChannelSecretMissing" | "RemoteWriteSecretMissing" | "StorageNotGrown")
+    matches!(
+        reason,
+        "ChannelNotFound"
+            | "ChannelSecretMissing"
+            | "RemoteWriteSecretMissing"
+            | "LokiSecretMissing"
+            | "StorageNotGrown"
+    )
 }
 
 fn all<'a>(messages: impl Iterator<Item = &'a str>) -> String {

@@ -6,6 +6,7 @@ pub mod grafana;
 pub mod jaeger;
 pub mod logs;
 pub mod loki;
+pub mod loki_config;
 pub mod pod;
 pub mod prometheus;
 pub mod prometheus_config;

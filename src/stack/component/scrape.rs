@@ -220,6 +220,10 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
             names::ALERTMANAGER_PORT,
         )
     }));
+    configs.extend(stack.loki.as_ref().map(|loki| {
+        let set = (names::part(name, names::LOKI), loki.spec.replicas);
+        config(names::LOKI, vec![set], names::part_headless(name, names::LOKI), names::LOKI_PORT)
+    }));
     configs
 }
 

@@ -379,4 +379,6 @@ fn without_fate(problem: &RuleProblem) -> RuleProblem {
 }
 
 #[cfg(test)]
+mod source_tests;
+#[cfg(test)]
 mod tests;

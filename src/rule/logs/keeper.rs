@@ -75,6 +75,8 @@ struct Keeper {
     /// When something changed last, and when the Lokis were asked last.
     last_change: Instant,
     last_asked: Option<Instant>,
+    /// resourceVersion that the last write of a file left; `None`: it was deleted.
+    left: HashMap<(Key, usize), Option<String>>,
     /// A write has failed: not again before this.
     not_before: HashMap<(Key, usize), Instant>,
 }
@@ -97,6 +99,7 @@ pub async fn run(
         waiting: HashMap::new(),
         last_change: Instant::now(),
         last_asked: None,
+        left: HashMap::new(),
         not_before: HashMap::new(),
     };
     let work = async {
@@ -148,7 +151,7 @@ impl Keeper {
 
     /// Takes in what happened; returns whether it is worth a look.
     fn hear(&mut self, event: Event) -> bool {
-        hear::hear(&mut self.memory, &mut self.listings, event)
+        hear::hear(&mut self.memory, &mut self.listings, &self.left, event)
     }
 
     fn pace(&self) -> Duration {
@@ -170,8 +173,8 @@ impl Keeper {
             self.write(stack).await;
         }
         for stack in stacks.iter().filter(|stack| self.memory.concerned(stack)).collect::<Vec<_>>() {
-            self.kick(stack).await;
             self.ask(stack).await;
+            self.kick(stack).await;
         }
         self.tell().await;
         self.tell_stacks();
@@ -182,8 +185,8 @@ impl Keeper {
         let questions: Vec<(String, String)> = self.memory.questions().into_iter().take(ASKED).collect();
         let http = &self.context.http;
         let asked = questions.into_iter().map(|(expr, ip)| async move {
-            let asked = judged(&Loki::at(http, &ip), &expr);
-            let verdict = tokio::time::timeout(PATIENCE, asked).await;
+            let loki = Loki::at(http, &ip);
+            let verdict = tokio::time::timeout(PATIENCE, judged(&loki, &expr)).await;
             (expr, verdict)
         });
         let answers: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
@@ -214,8 +217,9 @@ impl Keeper {
                 Err(_) => Err(ApplyError::Timeout { name: name() }),
             };
             match result {
-                Ok(()) => {
+                Ok(version) => {
                     self.not_before.remove(&place);
+                    self.left.insert(place, version);
                     self.memory.file_is(stack, number, file.map(|file| file.revision.clone()));
                 }
                 Err(error) => {
@@ -230,7 +234,7 @@ impl Keeper {
 
     /// Makes the kubelet refresh the files of the pods that lag behind.
     async fn kick(&mut self, stack: &Key) {
-        let (revision, lagging) = (self.memory.revision(stack), self.memory.ready(stack).1);
+        let (revision, lagging) = (self.memory.revision(stack), self.memory.outdated(stack));
         let (times, due) = match self.kicked.get(stack) {
             Some((last, at, times)) if *last == revision => (*times, *at + KICK_AGAIN * (1 << (*times - 1).min(5))),
             _ => (0, Instant::now()),
@@ -310,23 +314,23 @@ async fn judged(loki: &Loki, expr: &str) -> Result<Result<(), ExprError>, HttpEr
     Ok(loki.parses(&verdict::compared(expr)).await?.map_err(|_| verdict::no_numbers()))
 }
 
-/// Writes a file, or deletes it.
+/// Writes a file, or deletes it. Returns its resourceVersion.
 async fn write_file(
     context: &Context,
     owner: &Owner,
     number: usize,
     file: Option<&File>,
-) -> Result<(), ApplyError> {
+) -> Result<Option<String>, ApplyError> {
     let api = Api::<ConfigMap>::namespaced(context.client.clone(), &owner.namespace);
     let name = files::config_map_name(&owner.name, number);
     let Some(File { text, revision }) = file else {
-        return context.writer.delete_one(owner, &api, &name).await;
+        return context.writer.delete_one(owner, &api, &name).await.map(|()| None);
     };
     let annotations = Some(BTreeMap::from([(REVISION.to_owned(), revision.clone())]));
     let metadata = ObjectMeta { annotations, ..owner.child(name, LOKI) };
     let data = Some(BTreeMap::from([(files::file_name(number), text.clone())]));
-    context.writer.apply_one(owner, SET, &api, ConfigMap { metadata, data, ..ConfigMap::default() }).await?;
-    Ok(())
+    let applied = context.writer.apply_one(owner, SET, &api, ConfigMap { metadata, data, ..ConfigMap::default() }).await?;
+    Ok(applied.resource_version())
 }
 
 /// Every file in the cluster, a few at a time.

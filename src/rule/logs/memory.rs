@@ -266,6 +266,13 @@ impl Memory {
         digest(written.iter().flat_map(|(_, revision)| [revision.as_str()]), 16)
     }
 
+    /// The pods of a stack that said that they have not loaded what was written.
+    pub fn outdated(&self, key: &str) -> Vec<String> {
+        let Some(stack) = self.stacks.get(key) else { return vec![] };
+        let is = |pod: &Pod| pod.report.as_ref().is_some_and(|report| report.loaded != stack.written);
+        stack.ready().filter(|(_, pod)| is(pod)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The ready pods of a stack, and those of them that have not loaded what was written.
     pub fn ready(&self, key: &str) -> (Vec<(String, String)>, Vec<String>) {
         let Some(stack) = self.stacks.get(key) else { return (vec![], vec![]) };
@@ -278,7 +285,8 @@ impl Memory {
     /// Whether a stack has, or should have, anything to ask about.
     pub fn concerned(&self, key: &str) -> bool {
         let Some(stack) = self.stacks.get(key) else { return false };
-        !stack.written.is_empty() || !self.selected(key, stack).is_empty()
+        let holds = |pod: &Pod| pod.report.as_ref().is_some_and(|report| !report.loaded.is_empty());
+        !stack.written.is_empty() || stack.pods.values().any(holds) || !self.selected(key, stack).is_empty()
     }
 
     fn waits_for(&self, stack: &Stack, entry: &Entry, file: Option<(usize, &File)>) -> Option<&'static str> {

@@ -1,5 +1,7 @@
 //! What the keeper hears of: one stream out of five watches.
 
+use std::collections::HashMap;
+
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod as KubePod};
@@ -15,7 +17,6 @@ use crate::rule::logs::files;
 use crate::rule::logs::memory::Memory;
 use crate::rule::logs::pod::Pod;
 use crate::rule::packing::Key;
-use crate::rule::shards::REVISION;
 use crate::rule::watch::{Change, Listing};
 use crate::stack::names::LOKI;
 
@@ -48,8 +49,11 @@ pub fn events(client: &Client) -> SelectAll<BoxStream<'static, Event>> {
     ])
 }
 
+/// resourceVersions that the last writes left.
+type Left = HashMap<(Key, usize), Option<String>>;
+
 /// Takes in what happened; returns whether it is worth a look.
-pub fn hear(memory: &mut Memory, listings: &mut [Listing; 5], event: Event) -> bool {
+pub fn hear(memory: &mut Memory, listings: &mut [Listing; 5], left: &Left, event: Event) -> bool {
     let [stacks, namespaces, maps, pods, rules] = listings;
     match event {
         Event::Stack(event) => match stacks.heard(event, |s| guarded_name(s, |s| &s.metadata)) {
@@ -74,8 +78,8 @@ pub fn hear(memory: &mut Memory, listings: &mut [Listing; 5], event: Event) -> b
             None => return false,
         },
         Event::File(event) => match maps.heard(event, |c| full_name(&c.metadata)) {
-            Some(Change::Applied(map)) => return file_seen(memory, &map, map.annotations().get(REVISION).cloned()),
-            Some(Change::Deleted(map)) => return file_seen(memory, &map, None),
+            Some(Change::Applied(map)) => return file_seen(memory, left, &map, map.resource_version()),
+            Some(Change::Deleted(map)) => return file_seen(memory, left, &map, None),
             Some(Change::Listed(seen)) => {
                 let stacks: Vec<Key> = memory.stacks().cloned().collect();
                 for stack in stacks {
@@ -135,15 +139,20 @@ pub fn hear(memory: &mut Memory, listings: &mut [Listing; 5], event: Event) -> b
     true
 }
 
-/// Returns whether it is not what was written last.
-fn file_seen(memory: &mut Memory, map: &PartialObjectMeta<ConfigMap>, revision: Option<String>) -> bool {
+/// Returns whether it is not what was written last: then it is written anew, where it differs.
+fn file_seen(
+    memory: &mut Memory,
+    left: &Left,
+    map: &PartialObjectMeta<ConfigMap>,
+    version: Option<String>,
+) -> bool {
     let Some(stack) = stack_of(&map.metadata) else { return false };
     let name = stack.split_once('/').map_or("", |(_, name)| name);
     let Some(number) = files::of_config_map(name, &map.name_any()) else { return false };
-    if memory.written(&stack).get(&number) == revision.as_ref() {
+    if left.get(&(stack.clone(), number)) == Some(&version) {
         return false;
     }
-    memory.file_is(&stack, number, revision);
+    memory.file_is(&stack, number, None);
     true
 }
 

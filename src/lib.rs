@@ -15,6 +15,8 @@ pub mod hidden;
 pub mod k8s;
 /// Leader election by Lease.
 pub mod leader;
+/// The client of Loki.
+pub mod loki;
 /// Alertmanager's label matchers.
 mod matcher;
 /// Prometheus metrics of the operator itself.

@@ -232,6 +232,7 @@ async fn controllers(
     let shared = keeper::Shared { adjustments, standings, memory: memory.clone(), changed: counted.clone() };
     tasks.spawn(until(stop(), watching));
     tasks.spawn(keeper::run(context.clone(), keeper, shared, stop()));
+    tasks.spawn(rule::logs::keeper::run(context.clone(), memory.clone(), counted.clone(), stop()));
     tasks.spawn(rule::loader::run(context.clone(), memory.clone(), counted, loader, stop()));
     tasks.spawn(stack::reconcile::controller(context.clone(), memory, counts, stop()));
     tasks.spawn(notify::channel::controller(context.clone(), stop()));

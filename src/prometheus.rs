@@ -59,6 +59,21 @@ impl Endpoint {
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Vec<u8>, HttpError> {
+        let (code, body) = self.raw(request, path).await?;
+        if (200..300).contains(&code) {
+            return Ok(body);
+        }
+        let text = String::from_utf8_lossy(&body);
+        let body = text.trim().chars().take(SHOWN).collect();
+        Err(HttpError::Status { url: format!("{}{path}", self.base), code, body })
+    }
+
+    /// The answer, whatever its code.
+    pub(crate) async fn raw(
+        &self,
+        request: reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<(u16, Vec<u8>), HttpError> {
         let url = || format!("{}{path}", self.base);
         let unreachable = |error: reqwest::Error| HttpError::Unreachable {
             url: url(),
@@ -73,12 +88,7 @@ impl Endpoint {
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            return Ok(body);
-        }
-        let text = String::from_utf8_lossy(&body);
-        let body = text.trim().chars().take(SHOWN).collect();
-        Err(HttpError::Status { url: url(), code: status.as_u16(), body })
+        Ok((status.as_u16(), body))
     }
 }
 
@@ -169,12 +179,12 @@ pub struct TargetCounts {
 }
 
 #[derive(Deserialize)]
-struct Answer<T> {
-    data: T,
+pub(crate) struct Answer<T> {
+    pub(crate) data: T,
 }
 #[derive(Deserialize)]
-struct Groups {
-    groups: Vec<RuleGroup>,
+pub(crate) struct Groups {
+    pub(crate) groups: Vec<RuleGroup>,
 }
 #[derive(Deserialize)]
 struct Alerts {
@@ -191,10 +201,18 @@ enum QueryResult {
 struct Matrix {
     result: Vec<Row>,
 }
+/// One series of a range.
 #[derive(Deserialize)]
-struct Row {
+pub(crate) struct Row {
     metric: Labels,
     values: Vec<(f64, String)>,
+}
+
+impl Row {
+    pub(crate) fn series(self) -> Series {
+        let points = self.values.into_iter().map(|(at, value)| (at, value.parse().unwrap_or(f64::NAN)));
+        Series { labels: self.metric, points: points.collect() }
+    }
 }
 #[derive(Deserialize)]
 struct LoadedConfig {
@@ -274,11 +292,7 @@ impl Prometheus {
         let (start, end, step) = (start.to_string(), end.to_string(), step_seconds.to_string());
         let query = [("query", expr), ("start", &start), ("end", &end), ("step", &step)];
         let answer: Answer<Matrix> = self.0.get_json(PATH, &query).await?;
-        let series = |row: Row| Series {
-            labels: row.metric,
-            points: row.values.into_iter().map(|(at, value)| (at, value.parse().unwrap_or(f64::NAN))).collect(),
-        };
-        Ok(answer.data.result.into_iter().map(series).collect())
+        Ok(answer.data.result.into_iter().map(Row::series).collect())
     }
 
     /// A metric of Prometheus itself; `None` when it does not expose it.

@@ -11,7 +11,7 @@ use super::Conditioned;
 use super::common::{Conditions, conditions_schema};
 use super::duration::PromDuration;
 
-/// Alerting and recording rules that become live in every Prometheus whose MonitoringStack selects this object.
+/// Alerting and recording rules that become live in every Prometheus, or Loki, whose MonitoringStack selects this object.
 /// They are evaluated in the order in which they are written, as one rule group named `<namespace>/<name>`. A rule
 /// that is wrong is refused alone: the others become live, its last good version stays, and the status names it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -58,7 +58,17 @@ use super::duration::PromDuration;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || self.rules.all(r, has(r.alert))")
+        .message("source: logs takes alerts only: what a rule over logs records would be in no Prometheus"),
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || !self.rules.exists(r, has(r.keepFiringFor))")
+        .message("source: logs knows no keepFiringFor: Loki would leave it out")
+)]
 pub struct AlertRuleSpec {
+    /// What the expressions are about. `metrics` (the default): PromQL, evaluated by Prometheus. `logs`: LogQL, evaluated
+    /// by Loki; alerts only, without keepFiringFor.
+    #[serde(default, skip_serializing_if = "RuleSource::is_metrics")]
+    pub source: RuleSource,
     /// How often the rules are evaluated, for example 15s. Default: the evaluation interval of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<PromDuration>,
@@ -69,6 +79,31 @@ pub struct AlertRuleSpec {
     /// The rules, in the order of their evaluation.
     #[schemars(length(min = 1, max = 200))]
     pub rules: Vec<RuleSpec>,
+}
+
+/// What rules are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RuleSource {
+    /// PromQL, evaluated by Prometheus.
+    #[default]
+    Metrics,
+    /// LogQL, evaluated by Loki.
+    Logs,
+}
+
+impl RuleSource {
+    fn is_metrics(&self) -> bool {
+        *self == Self::Metrics
+    }
+
+    /// The program that evaluates them, as people call it.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Metrics => "Prometheus",
+            Self::Logs => "Loki",
+        }
+    }
 }
 
 /// One alerting or recording rule.
@@ -91,7 +126,7 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub record: Option<String>,
-    /// PromQL. An alert fires for every series that the expression returns; with `tiers`, for every series whose
+    /// PromQL, or LogQL with `source: logs`. An alert fires for every series that the expression returns; with `tiers`, for every series whose
     /// value is beyond the tier's threshold.
     #[schemars(length(min = 1, max = 16384))]
     pub expr: String,
@@ -154,8 +189,8 @@ pub struct AlertRuleStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus itself confirmed the
-    /// accepted rules.
+    /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus, or Loki, itself
+    /// confirmed the accepted rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -206,11 +241,12 @@ pub struct StackLoad {
     pub namespace: String,
     /// Name of the MonitoringStack.
     pub name: String,
-    /// Rules that every ready replica of its Prometheus has confirmed.
+    /// Rules that every ready replica of its Prometheus, or Loki, has confirmed.
     pub loaded: i32,
     /// Rules that it was given.
     pub total: i32,
-    /// The shard, of 32, in which they are: ConfigMap `<stack>-rules-<shard>`.
+    /// The shard, of 32, in which they are: ConfigMap `<stack>-rules-<shard>`; of rules over logs the file, of 8:
+    /// ConfigMap `<stack>-log-rules-<shard>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<i32>,
     /// Why fewer than all are loaded.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::guard::short;
 use super::redact::{self, redact};
 use crate::k8s::meta::bounded;
+use crate::loki::{Found, Line};
 use crate::prometheus::Series;
 
 pub use revisions::{revisions_of_controller, revisions_of_replica_sets};
@@ -28,6 +29,7 @@ const TARGET: usize = 64 << 10;
 const TABLE: usize = 32 << 10;
 const EVENTS: usize = 96 << 10;
 const PROMQL: usize = 64 << 10;
+const LOGQL: usize = 32 << 10;
 const LOG: usize = 48 << 10;
 /// Longest key of a ConfigMap.
 const MAX_KEY: usize = 253;
@@ -268,6 +270,38 @@ pub fn promql(asked: &[Asked], from: Timestamp, to: Timestamp, step: SignedDurat
         }
     }
     part("promql.txt", &text, PROMQL, Keep::Beginning)
+}
+
+/// The answer to one query of logs.
+pub type Searched = (String, Result<Found, String>);
+
+/// What each query of logs found in that time.
+pub fn logql(asked: &[Searched], from: Timestamp, to: Timestamp) -> Part {
+    let mut text = format!("From {from} to {to}, in logs of this namespace.\n");
+    for (expr, answer) in asked {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "\n# {}", expr.replace('\n', " "));
+        let found: String = match answer {
+            Ok(Found::Lines(lines)) if lines.is_empty() => "no lines\n".to_owned(),
+            Ok(Found::Lines(lines)) => lines.iter().map(line).collect(),
+            Ok(Found::Series(all)) if all.is_empty() => "no data\n".to_owned(),
+            Ok(Found::Series(all)) => {
+                let more = all.len().saturating_sub(SERIES);
+                let more = if more > 0 { format!("and {more} more series\n") } else { String::new() };
+                all.iter().take(SERIES).map(one).chain([more]).collect()
+            }
+            Err(why) => format!("{why}\n"),
+        };
+        text.push_str(&found);
+    }
+    part("logql.txt", &text, LOGQL, Keep::Beginning)
+}
+
+/// With what tells where it comes from.
+fn line(line: &Line) -> String {
+    let of = ["pod", "container"].into_iter().filter_map(|name| line.labels.get(name)).cloned();
+    let of: Vec<String> = of.collect();
+    format!("{} {} {}\n", line.at.strftime("%H:%M:%S%.3f"), of.join("/"), line.text.trim_end())
 }
 
 fn one(series: &Series) -> String {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use kube::ResourceExt;
 
-use super::{promql, template, yaml};
+use super::promql::{self, ExprError};
+use super::{template, yaml};
 use crate::api::AlertRule;
-use crate::api::alert_rule::{AlertRuleSpec, RuleSpec, Tier};
+use crate::api::alert_rule::{AlertRuleSpec, RuleSource, RuleSpec, Tier};
 use crate::api::duration::PromDuration;
 
 /// Longest name of a label or annotation.
@@ -80,6 +81,10 @@ pub fn render(rule: &AlertRule) -> (String, Vec<Refusal>) {
         compile(&group_name(&rule.namespace().unwrap_or_else(|| "default".into()), &rule.name_any()), None, &rule.spec);
     let text = compiled.text();
     let file = if text.is_empty() { "groups: []\n".to_owned() } else { format!("groups:\n{text}") };
+    let file = match rule.spec.source {
+        RuleSource::Metrics => file,
+        RuleSource::Logs => format!("# LogQL: Loki itself checks these expressions before they are loaded.\n{file}"),
+    };
     (file, compiled.refused().cloned().collect())
 }
 
@@ -91,6 +96,21 @@ pub fn group_name(namespace: &str, name: &str) -> String {
 /// Compiles every rule. `generation` is written into the text as a comment, so that an earlier version that stays
 /// live can still be dated after a restart of the operator.
 pub fn compile(group: &str, generation: Option<i64>, spec: &AlertRuleSpec) -> Compiled {
+    let check: fn(&str) -> Result<(), ExprError> = match spec.source {
+        RuleSource::Metrics => promql::check,
+        // Only Loki can tell.
+        RuleSource::Logs => |_| Ok(()),
+    };
+    compile_with(group, generation, spec, check)
+}
+
+/// The same with expressions that `check` judges.
+pub fn compile_with(
+    group: &str,
+    generation: Option<i64>,
+    spec: &AlertRuleSpec,
+    check: impl Fn(&str) -> Result<(), ExprError>,
+) -> Compiled {
     let mut head = format!("- name: {}\n", yaml::scalar(group));
     if let Some(generation) = generation {
         head = format!("# generation {generation}\n{head}");
@@ -110,7 +130,8 @@ pub fn compile(group: &str, generation: Option<i64>, spec: &AlertRuleSpec) -> Co
         let count = named.entry((kind, name)).or_default();
         let id = RuleId { kind, name: name.to_owned(), nth: *count };
         *count += 1;
-        let result = compile_rule(&spec.labels, rule, kind, name, &mut seen).map_err(|wrong| Refusal {
+        let whole = Whole { source: spec.source, labels: &spec.labels, check: &check };
+        let result = compile_rule(&whole, rule, kind, name, &mut seen).map_err(|wrong| Refusal {
             index,
             name: name.to_owned(),
             field: wrong.field,
@@ -142,15 +163,23 @@ type Labels<'a> = BTreeMap<&'a str, &'a str>;
 /// Kind, name and labels: what two rules of one group may not share.
 type Identity = (Kind, String, Vec<(String, String)>);
 
-fn compile_rule(
-    common: &BTreeMap<String, String>,
+/// What all rules of an AlertRule share.
+struct Whole<'a, C> {
+    source: RuleSource,
+    labels: &'a BTreeMap<String, String>,
+    check: &'a C,
+}
+
+fn compile_rule<C: Fn(&str) -> Result<(), ExprError>>(
+    whole: &Whole<C>,
     rule: &RuleSpec,
     kind: Kind,
     name: &str,
     seen: &mut HashSet<Identity>,
 ) -> Result<String, Wrong> {
-    check_shape(rule, kind, name)?;
-    check_expr("expr", &rule.expr)?;
+    let Whole { source, labels: common, check } = *whole;
+    check_shape(rule, kind, name, source)?;
+    check_expr("expr", check(&rule.expr))?;
     let mut labels = Labels::new();
     merge(&mut labels, common);
     merge(&mut labels, &rule.labels);
@@ -168,7 +197,7 @@ fn compile_rule(
         let (expr, annotations) = (rule.expr.as_str(), annotations.clone());
         write_rule(
             &mut text,
-            &PrometheusRule { kind, name, expr, for_: rule.for_, keep_firing_for, labels: labels.clone(), annotations },
+            &PrometheusRule { source, kind, name, expr, for_: rule.for_, keep_firing_for, labels: labels.clone(), annotations },
         )?;
     }
     for (position, tier) in rule.tiers.iter().enumerate() {
@@ -184,7 +213,7 @@ fn compile_rule(
                 "set exactly one of above and below, to a finite number",
             )
         })?;
-        check_expr("expr", &expr).map_err(|wrong| Wrong { column: None, ..wrong })?;
+        check_expr("expr", check(&expr)).map_err(|wrong| Wrong { column: None, ..wrong })?;
         let this = identity(kind, name, &labels);
         if made.contains(&this) {
             return Err(Wrong::new(
@@ -196,7 +225,7 @@ fn compile_rule(
         made.push(this);
         write_rule(
             &mut text,
-            &PrometheusRule { kind, name, expr: &expr, for_: tier.for_, keep_firing_for, labels, annotations },
+            &PrometheusRule { source, kind, name, expr: &expr, for_: tier.for_, keep_firing_for, labels, annotations },
         )?;
     }
     if made.iter().any(|identity| seen.contains(identity)) {
@@ -217,7 +246,7 @@ fn compile_rule(
 }
 
 /// What CEL checks in the API server; said again for `evenkeel check`, which has none.
-fn check_shape(rule: &RuleSpec, kind: Kind, name: &str) -> Result<(), Wrong> {
+fn check_shape(rule: &RuleSpec, kind: Kind, name: &str, source: RuleSource) -> Result<(), Wrong> {
     if rule.alert.is_some() == rule.record.is_some() || name.is_empty() {
         return Err(Wrong::new("InvalidRule", "alert", "set exactly one of alert and record"));
     }
@@ -231,14 +260,22 @@ fn check_shape(rule: &RuleSpec, kind: Kind, name: &str) -> Result<(), Wrong> {
             return Err(Wrong { column: Some(at + 1), ..Wrong::new("InvalidName", "record", message) });
         }
     }
+    if source == RuleSource::Logs && kind == Kind::Record {
+        let message = "source: logs takes alerts only: what a rule over logs records would be in no Prometheus";
+        return Err(Wrong::new("InvalidRule", "record", message));
+    }
+    if source == RuleSource::Logs && rule.keep_firing_for.is_some() {
+        let message = "source: logs knows no keepFiringFor: Loki would leave it out";
+        return Err(Wrong::new("InvalidRule", "keepFiringFor", message));
+    }
     if !rule.tiers.is_empty() && (rule.severity.is_some() || rule.for_.is_some()) {
         return Err(Wrong::new("InvalidRule", "tiers", "with tiers, severity and for are set on each tier"));
     }
     Ok(())
 }
 
-fn check_expr(field: &str, expr: &str) -> Result<(), Wrong> {
-    promql::check(expr).map_err(|error| Wrong {
+fn check_expr(field: &str, verdict: Result<(), ExprError>) -> Result<(), Wrong> {
+    verdict.map_err(|error| Wrong {
         field: field.to_owned(),
         column: error.column,
         reason: "ParseError",
@@ -267,8 +304,9 @@ fn threshold(expr: &str, tier: &Tier) -> Option<String> {
     number.is_finite().then(|| format!("({}{end}) {operator} {number}", expr.trim()))
 }
 
-/// One rule as Prometheus will have it.
+/// One rule as Prometheus, or Loki, will have it.
 struct PrometheusRule<'a> {
+    source: RuleSource,
     kind: Kind,
     name: &'a str,
     expr: &'a str,
@@ -276,6 +314,12 @@ struct PrometheusRule<'a> {
     keep_firing_for: Option<PromDuration>,
     labels: Labels<'a>,
     annotations: Labels<'a>,
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`.
+fn is_plain(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(inner) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn write_rule(text: &mut String, rule: &PrometheusRule) -> Result<(), Wrong> {
@@ -286,6 +330,10 @@ fn write_rule(text: &mut String, rule: &PrometheusRule) -> Result<(), Wrong> {
                 let message = format!(
                     "{label:?} cannot be a name here: it is empty, longer than {MAX_NAME} characters, or reserved"
                 );
+                return Err(Wrong::new("InvalidLabel", what, message));
+            }
+            if rule.source == RuleSource::Logs && !is_plain(label) {
+                let message = format!("{label:?} cannot be a name in Loki: use letters, digits and _");
                 return Err(Wrong::new("InvalidLabel", what, message));
             }
             if rule.kind == Kind::Alert {

@@ -17,7 +17,7 @@ use super::packing::{Content, Key, Packing, Pod, Report};
 use super::shards;
 use super::status::{self, Facts, InStack, Told};
 use crate::api::AlertRule;
-use crate::api::alert_rule::{AlertRuleStatus, RuleProblem};
+use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource};
 use crate::api::monitoring_stack::{Discovery, RuleCounts};
 use crate::k8s::meta::Owner;
 use crate::stack::discovery::Namespaces;
@@ -119,6 +119,10 @@ impl Index {
     pub fn rule_applied(&mut self, object: &AlertRule) {
         let (Some(uid), Some(namespace)) = (object.uid(), object.namespace()) else { return };
         let key = key(&namespace, &object.name_any());
+        if object.spec.source == RuleSource::Logs {
+            // Loki's: `rule/logs` has it now, and its status.
+            return self.rule_deleted(&key);
+        }
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();
         let labels = object.labels().clone();
@@ -299,7 +303,9 @@ impl Index {
             })
             .collect();
         let facts = Facts {
+            source: RuleSource::Metrics,
             generation: entry.generation,
+            checked: true,
             shipped: &entry.shipped,
             passed_over: if stacks.is_empty() { self.passed_over(key) } else { vec![] },
             stacks,
@@ -372,5 +378,7 @@ fn without_fate(problem: &RuleProblem) -> RuleProblem {
     RuleProblem { message: message.to_owned(), ..problem.clone() }
 }
 
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;

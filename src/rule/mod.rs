@@ -1,4 +1,4 @@
-//! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
+//! AlertRule -> rule groups in shards -> confirmed by Prometheus itself; of rules over logs by Loki.
 
 pub mod compile;
 pub mod feed;
@@ -8,6 +8,7 @@ pub mod index;
 pub mod io;
 pub mod link;
 pub mod loader;
+pub mod logs;
 pub mod packing;
 pub mod promql;
 pub mod quarantine;

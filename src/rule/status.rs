@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 
 use super::group::{QUARANTINED, Shipped};
-use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, StackLoad};
+use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource, StackLoad};
 use crate::k8s::status::{Extra, Outcome, conditions};
 
 /// What is known of an AlertRule.
 pub struct Facts<'a> {
+    pub source: RuleSource,
     pub generation: i64,
+    /// Whether the expressions were judged; those of logs only Loki can judge.
+    pub checked: bool,
     pub shipped: &'a Shipped,
     pub stacks: Vec<InStack<'a>>,
     /// Why each stack that there is does not select it; for the message when none does.
@@ -56,11 +59,16 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
     let names: Vec<String> = facts.stacks.iter().map(|stack| format!("{}/{}", stack.namespace, stack.name)).collect();
 
     let accepted_condition = match reason(&problems) {
+        None if !facts.checked => Extra {
+            status: None,
+            ..extra("Accepted", false, "NotChecked", "Loki has not checked the expressions yet".into())
+        },
         None => extra("Accepted", true, "AllAccepted", format!("{} found good", rules(accepted))),
         Some(reason) => extra("Accepted", false, reason, describe(&problems)),
     };
     let loaded_condition = if facts.stacks.is_empty() {
-        extra("Loaded", false, "NotSelected", "no MonitoringStack selects this AlertRule".into())
+        let message = format!("no MonitoringStack with {} selects this AlertRule", facts.source.program());
+        extra("Loaded", false, "NotSelected", message)
     } else if !waiting.is_empty() {
         extra("Loaded", false, "NotLoaded", waiting.join("; "))
     } else if shipped.text.is_empty() {
@@ -69,7 +77,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         extra("Loaded", true, "Confirmed", format!("{} live in {}", rules(accepted), names.join(", ")))
     };
     let outcome = if facts.stacks.is_empty() {
-        Outcome::Stalled { reason: "NotSelected", message: not_selected(&facts.passed_over) }
+        Outcome::Stalled { reason: "NotSelected", message: not_selected(facts.source, &facts.passed_over) }
     } else if let Some(reason) = reason(&problems) {
         Outcome::Stalled { reason, message: format!("{refused} of {}: {}", rules(shipped.rules), describe(&problems)) }
     } else if !waiting.is_empty() {
@@ -87,8 +95,8 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
             &[accepted_condition, loaded_condition],
             now,
         ),
-        accepted: Some(accepted as i32),
-        refused: Some(refused as i32),
+        accepted: facts.checked.then_some(accepted as i32),
+        refused: facts.checked.then_some(refused as i32),
         firing: facts.firing.or(previous.firing).or(Some(0)),
         rules: problems,
         stacks: stacks.collect(),
@@ -158,10 +166,12 @@ fn sentence(problem: &RuleProblem) -> String {
     format!("rule {} {}: {}{column}: {}", problem.index, problem.name, problem.field, problem.message)
 }
 
-fn not_selected(passed_over: &[String]) -> String {
+fn not_selected(source: RuleSource, passed_over: &[String]) -> String {
     if passed_over.is_empty() {
-        return "no MonitoringStack with Prometheus exists: create one, with spec.discovery {} to take the rules of all namespaces"
-            .to_owned();
+        return format!(
+            "no MonitoringStack with {} exists: create one, with spec.discovery {{}} to take the rules of all namespaces",
+            source.program()
+        );
     }
     format!(
         "no MonitoringStack selects this AlertRule ({}): widen spec.discovery of one, or change the labels of this object or of its namespace",
@@ -185,7 +195,7 @@ mod tests {
     fn tell(shipped: &Shipped, waits_for: Option<&'static str>, previous: &AlertRuleStatus, now: i64) -> Told {
         let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for };
         of(
-            &Facts { generation: 3, shipped, stacks: vec![stack], passed_over: vec![], firing: Some(1), previous },
+            &Facts { source: RuleSource::Metrics, generation: 3, checked: true, shipped, stacks: vec![stack], passed_over: vec![], firing: Some(1), previous },
             at(now),
         )
     }
@@ -253,7 +263,9 @@ mod tests {
     fn a_rule_that_nobody_selects_says_the_way_out() {
         let (shipped, previous) = (shipped(vec![]), AlertRuleStatus::default());
         let facts = |passed_over| Facts {
+            source: RuleSource::Metrics,
             generation: 1,
+            checked: true,
             shipped: &shipped,
             stacks: vec![],
             passed_over,

@@ -61,6 +61,10 @@ pub const SAMPLING_HTTP_PORT: i32 = 5778;
 pub const SAMPLING_GRPC_PORT: i32 = 5779;
 /// Port of Grafana.
 pub const GRAFANA_PORT: i32 = 3000;
+/// Port at which Lokis speak to each other.
+pub const LOKI_GRPC_PORT: i32 = 9095;
+/// Port of Loki's memberlist.
+pub const LOKI_MEMBERLIST_PORT: i32 = 7946;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {

@@ -11,7 +11,7 @@ use kube::core::PartialObjectMetaExt;
 use super::apply::SET;
 use super::build::Revisions;
 use super::component::scrape;
-use super::names::{CONFIG_REVISION, DASHBOARDS_REVISION, GRAFANA, PROMETHEUS};
+use super::names::{CONFIG_REVISION, DASHBOARDS_REVISION, GRAFANA, LOKI, PROMETHEUS};
 use super::observed::StackObservations;
 use super::pods::{Answer, PodFacts};
 use super::status::{Pool, Seen};
@@ -20,6 +20,7 @@ use crate::alertmanager::Alertmanager;
 use crate::api::monitoring_stack::TargetCounts;
 use crate::context::Context;
 use crate::k8s::meta::{self, Owner};
+use crate::loki::Loki;
 use crate::prometheus::{HttpError, Prometheus};
 
 /// So long one pass waits for a changed configuration to be loaded; the next one goes on.
@@ -74,9 +75,19 @@ async fn ask(context: &Context, pod: &PodFacts, revision: &str) -> Answer {
     let answer = match pod.component {
         Component::Prometheus(_) => ask_prometheus(&Prometheus::at(&context.http, ip), revision).await,
         Component::Alertmanager => ask_alertmanager(&Alertmanager::at(&context.http, ip), revision).await,
+        Component::Part(LOKI) if pod.ready => return versioned(context, pod, ip).await,
         Component::Part(_) => return pod.answer.clone(),
     };
     answer.unwrap_or_else(|error| Answer::Silent(error.to_string()))
+}
+
+/// A Loki's own word on its version, where it has one: an image may be called anything.
+async fn versioned(context: &Context, pod: &PodFacts, ip: &str) -> Answer {
+    let told = Loki::at(&context.http, ip).version().await.ok().filter(|version| !version.is_empty());
+    match (pod.answer.clone(), told) {
+        (Answer::Says { loaded, refused, .. }, Some(version)) => Answer::Says { version, loaded, refused },
+        (answer, _) => answer,
+    }
 }
 
 async fn ask_prometheus(prometheus: &Prometheus, revision: &str) -> Result<Answer, HttpError> {

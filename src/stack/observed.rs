@@ -14,6 +14,8 @@ type Key = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct StackObservations {
     rules: Arc<Mutex<HashMap<Key, RuleCounts>>>,
+    /// The same of rules over logs.
+    log_rules: Arc<Mutex<HashMap<Key, RuleCounts>>>,
     slos: Arc<Mutex<HashMap<Key, SloNeeds>>>,
     reloads: Arc<Mutex<HashMap<Key, Reloads>>>,
 }
@@ -61,10 +63,27 @@ impl StackObservations {
         rules.insert((namespace.to_owned(), stack.to_owned()), counts) != Some(counts)
     }
 
-    /// The counts; `None` until the rule loader has looked.
+    /// The same of rules over logs.
+    pub fn set_log_rules(&self, namespace: &str, stack: &str, counts: RuleCounts) -> bool {
+        let mut rules = self.log_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.insert((namespace.to_owned(), stack.to_owned()), counts).unwrap_or_default() != counts
+    }
+
+    /// The counts, over metrics and over logs together; `None` until the rule loader has looked.
     pub fn rules(&self, namespace: &str, stack: &str) -> Option<RuleCounts> {
-        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.get(&(namespace.to_owned(), stack.to_owned())).copied()
+        let key = (namespace.to_owned(), stack.to_owned());
+        let of = |rules: &Mutex<HashMap<Key, RuleCounts>>| {
+            rules.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+        };
+        let RuleCounts { selected, accepted, rejected, loaded, slos } = of(&self.rules)?;
+        let logs = of(&self.log_rules).unwrap_or_default();
+        Some(RuleCounts {
+            selected: selected + logs.selected,
+            accepted: accepted + logs.accepted,
+            rejected: rejected + logs.rejected,
+            loaded: loaded + logs.loaded,
+            slos: slos + logs.slos,
+        })
     }
 
     /// Tells what the SLOs of a stack need. Returns whether that changed what it says.
@@ -85,6 +104,7 @@ impl StackObservations {
     pub fn forget(&self, namespace: &str, stack: &str) {
         self.slos.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
+        self.log_rules.lock().unwrap_or_else(PoisonError::into_inner).remove(&(namespace.to_owned(), stack.to_owned()));
     }
 
     /// Whether the pod may be asked now to reload `revision`; counts the attempt when it may.

@@ -74,7 +74,7 @@ pub fn status(
         observed_generation: generation,
         conditions: conditions(before, generation, &outcome, &extras, now),
         components: views.into_iter().map(|view| view.status).collect(),
-        rules: facts.rules.filter(|_| facts.stack.prometheus.is_some()),
+        rules: facts.rules.filter(|_| facts.stack.prometheus.is_some() || facts.stack.loki.is_some()),
         targets: facts.seen.targets,
     };
     (status, outcome)
@@ -220,6 +220,7 @@ fn passes(reason: &str) -> bool {
             | "GrafanaSecretMissing"
             | "GatewayApiMissing"
             | grafana_dashboards::INVALID
+            | "LokiSecretMissing"
     )
 }
 

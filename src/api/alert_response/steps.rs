@@ -312,11 +312,16 @@ pub struct Diagnose {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 4096)))]
     pub promql: Vec<String>,
+    /// LogQL: log queries, whose newest lines from 10 minutes before the alert's onset until 10 minutes after it are kept,
+    /// or metric queries, whose values are. Asked of the Loki of the alert's stack; they see logs of this namespace only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 4096)))]
+    pub logql: Vec<String>,
 }
 
 impl Default for Diagnose {
     fn default() -> Self {
-        Self { logs: DiagnoseLogs::default(), events: true, promql: vec![] }
+        Self { logs: DiagnoseLogs::default(), events: true, promql: vec![], logql: vec![] }
     }
 }
 

@@ -12,7 +12,7 @@ pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeIn
 pub use grafana::{Dashboards, GatewayRef, GrafanaIngress, GrafanaPlugin, GrafanaRoute, GrafanaSpec, SecretRef};
 pub use jaeger::{JaegerSpec, OperationSampling, Sampling, ServiceSampling, TraceStore};
 pub use logs::LogsSpec;
-pub use loki::LokiSpec;
+pub use loki::{LokiLimits, LokiSpec, ObjectStore, StreamRetention};
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};
 pub use status::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
 

@@ -16,7 +16,7 @@ pub struct MonitoringStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub components: Vec<ComponentStatus>,
-    /// The rules of the AlertRules that this stack selects.
+    /// The rules of the AlertRules that this stack selects, for Prometheus and for Loki together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<RuleCounts>,
     /// The targets of Prometheus.
@@ -65,7 +65,7 @@ pub struct RuleCounts {
     pub accepted: i64,
     /// Rules in them that were refused; the AlertRule's own status says why.
     pub rejected: i64,
-    /// Accepted rules that every Prometheus of the stack has loaded.
+    /// Accepted rules that every Prometheus, or Loki, of the stack has loaded.
     pub loaded: i64,
     /// SLOs that this stack selects. Their rules are not counted above: the SLO's own status says whether they are loaded.
     #[serde(default)]

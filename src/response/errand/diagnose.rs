@@ -23,7 +23,7 @@ use crate::k8s::report::{chain, words};
 use crate::response::action::diagnose as action;
 use crate::response::actor::{Actor, ActorError};
 use crate::response::evidence::{self, Part, Source};
-use crate::response::prometheuses;
+use crate::response::{lokis, prometheuses};
 
 /// Time that one read may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -36,6 +36,8 @@ const PAGES: usize = 8;
 const MOST_OF_LOG: i64 = 2 << 20;
 /// Time before the alert's onset that queries cover.
 const BEFORE: SignedDuration = SignedDuration::from_mins(30);
+/// Time before and after the onset that queries of logs cover.
+const AROUND: SignedDuration = SignedDuration::from_mins(10);
 
 pub async fn collect(context: &Context, run: &ResponseRun, number: usize, intent: &DiagnoseIntent) -> Outcome {
     let maps = Api::<ConfigMap>::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
@@ -50,8 +52,9 @@ pub async fn collect(context: &Context, run: &ResponseRun, number: usize, intent
         Err(failed) => return Ok(Err(failed)),
     };
     let now = Timestamp::now();
-    let (mut parts, promql) = join(of_target(&actor, run, step, now), promql(context, run, step, now)).await;
-    parts.extend(promql);
+    let asked = join(promql(context, run, step, now), logql(context, run, step, now));
+    let (mut parts, (promql, logql)) = join(of_target(&actor, run, step, now), asked).await;
+    parts.extend(promql.into_iter().chain(logql));
     let map = action::config_map(intent, run, number, parts);
     match maps.create(&PostParams::default(), &map).await {
         Ok(made) => Ok(action::found(&made, run, number).map_err(refused)),
@@ -236,6 +239,19 @@ async fn promql(context: &Context, run: &ResponseRun, step: &Diagnose, now: Time
     let step_seconds = (now.duration_since(from).as_secs() / points).max(15);
     let asked = prometheuses::ranges(context, &run.spec.alert.source, &step.promql, (from, now), step_seconds).await;
     Some(evidence::promql(&asked, from, now, SignedDuration::from_secs(step_seconds)))
+}
+
+/// What the logs of the run's own namespace say around the onset.
+async fn logql(context: &Context, run: &ResponseRun, step: &Diagnose, now: Timestamp) -> Option<Part> {
+    if step.logql.is_empty() {
+        return None;
+    }
+    let onset = run.spec.alert.starts_at.as_ref().map_or(now, |at| at.0).min(now);
+    let from = onset.checked_sub(AROUND).unwrap_or(onset);
+    let to = onset.checked_add(AROUND).unwrap_or(now).min(now);
+    let namespace = run.namespace().unwrap_or_default();
+    let asked = lokis::ranges(context, &run.spec.alert.source, &namespace, &step.logql, (from, to)).await;
+    Some(evidence::logql(&asked, from, to))
 }
 
 /// All objects of a kind, or those that some pages hold and a line that says so.

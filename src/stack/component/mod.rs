@@ -9,6 +9,7 @@ pub mod jaeger;
 pub mod jaeger_config;
 pub mod logs;
 pub mod loki;
+pub mod loki_config;
 pub mod pod;
 pub mod prometheus;
 pub mod prometheus_config;

@@ -228,6 +228,10 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
         let sets = vec![(names::part(name, names::GRAFANA), 1)];
         config(names::GRAFANA, sets, names::part_headless(name, names::GRAFANA), names::GRAFANA_PORT)
     }));
+    configs.extend(stack.loki.as_ref().map(|loki| {
+        let set = (names::part(name, names::LOKI), loki.spec.replicas);
+        config(names::LOKI, vec![set], names::part_headless(name, names::LOKI), names::LOKI_PORT)
+    }));
     configs
 }
 

@@ -1,0 +1,92 @@
+//! What the Loki of an alert's stack found.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+
+use super::alertmanagers::{StackName, stack_of};
+use super::confine::confined;
+use super::evidence::{POINTS, Searched};
+use crate::context::Context;
+use crate::k8s::meta::MANAGED_BY;
+use crate::k8s::report::{chain, words};
+use crate::loki::{Found, Loki};
+use crate::stack::names::LOKI;
+
+/// Time in which a query must have been answered.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Queries that are asked at a time.
+const CONCURRENT: usize = 4;
+/// Lines of one query.
+const LINES: usize = 100;
+
+/// What queries found in a time, in logs of `namespace` alone; each with its answer or why there is none.
+pub async fn ranges(
+    context: &Context,
+    source: &str,
+    namespace: &str,
+    exprs: &[String],
+    (from, to): (Timestamp, Timestamp),
+) -> Vec<Searched> {
+    let addresses = match &stack_of(source) {
+        None => Err("the alert was not sent by a MonitoringStack: there is no Loki to ask".to_owned()),
+        Some(stack) => addresses(context, stack).await.unwrap_or_else(|error| Err(words(&error))),
+    };
+    let addresses = &addresses;
+    let step = (to.duration_since(from).as_secs() / i64::from(POINTS)).max(15);
+    let asked = stream::iter(exprs.to_owned()).map(|expr| async move {
+        let told = match (addresses, confined(&expr, namespace)) {
+            (Err(why), _) => Err(why.clone()),
+            (_, Err(why)) => Err(why),
+            (Ok(addresses), Ok(confined)) => first(context, addresses, &confined, (from, to), step).await,
+        };
+        (expr, told)
+    });
+    asked.buffered(CONCURRENT).collect().await
+}
+
+/// The first answer of a replica, or why there is none.
+async fn first(
+    context: &Context,
+    addresses: &[String],
+    expr: &str,
+    times: (Timestamp, Timestamp),
+    step: i64,
+) -> Result<Found, String> {
+    let mut last = "no Loki of the stack is ready".to_owned();
+    for address in addresses {
+        let loki = Loki::at(&context.http, address);
+        match tokio::time::timeout(PATIENCE, loki.query_range(expr, times, step, LINES)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => last = chain(&error),
+            Err(_) => last = format!("Loki did not answer within {} s", PATIENCE.as_secs()),
+        }
+    }
+    Err(last)
+}
+
+/// Ready replicas; `Err` when the stack has none at all.
+async fn addresses(
+    context: &Context,
+    (namespace, name): &StackName,
+) -> Result<Result<Vec<String>, String>, kube::Error> {
+    let labels = format!(
+        "app.kubernetes.io/name={LOKI},app.kubernetes.io/instance={name},app.kubernetes.io/managed-by={MANAGED_BY}"
+    );
+    let pods = Api::<Pod>::namespaced(context.client.clone(), namespace);
+    let mut pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
+    pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    if pods.is_empty() {
+        return Ok(Err(format!("stack {namespace}/{name} runs no Loki")));
+    }
+    let ready = |pod: &&Pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    };
+    let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty());
+    Ok(Ok(pods.iter().filter(ready).filter_map(address).collect()))
+}

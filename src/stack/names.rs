@@ -31,6 +31,16 @@ pub const PROMETHEUS_PORT: i32 = 9090;
 pub const ALERTMANAGER_PORT: i32 = 9093;
 /// Port of Alertmanager's mesh.
 pub const MESH_PORT: i32 = 9094;
+/// Port of Loki's HTTP API.
+pub const LOKI_PORT: i32 = 3100;
+/// Port of OTLP over gRPC.
+pub const OTLP_GRPC_PORT: i32 = 4317;
+/// Port of OTLP over HTTP.
+pub const OTLP_HTTP_PORT: i32 = 4318;
+/// Port of the OpenTelemetry Collector's own metrics.
+pub const COLLECTOR_METRICS_PORT: i32 = 8888;
+/// Port of the OpenTelemetry Collector's health check.
+pub const COLLECTOR_HEALTH_PORT: i32 = 13133;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {

@@ -165,7 +165,8 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let loki = spec.loki.as_ref().map(|spec| loki::check(spec, &known, &mut problems)).transpose()?;
     let logs = spec.logs.as_ref().map(|spec| logs::check(spec, &known, &mut problems)).transpose()?;
     let logs = logs.filter(|_| {
-        let nowhere = "spec.logs has nowhere to go: set spec.loki ({} takes the defaults), until then no logs are collected";
+        let nowhere =
+            "spec.logs has nowhere to go: set spec.loki ({} takes the defaults), until then no logs are collected";
         problems.extend(loki.is_none().then(|| Problem { reason: "LokiMissing", message: nowhere.to_owned() }));
         loki.is_some()
     });

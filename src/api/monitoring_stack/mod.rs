@@ -13,11 +13,12 @@ pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeIn
 pub use grafana::GrafanaSpec;
 pub use jaeger::JaegerSpec;
 pub use log_pipeline::{
-    DropRule, JsonLogs, LogFormat, LogMatch, LogPipeline, LogSource, Multiline, MultilinePreset, SampleRule, SeverityField,
-    SeverityMapping, TimestampField, TraceIdField,
+    DropRule, JsonLogs, LogFormat, LogMatch, LogPipeline, LogSource, Multiline, MultilinePreset, SampleRule,
+    SeverityField, SeverityMapping, TimestampField, TraceIdField,
 };
 pub use logs::{
-    ContainerLogs, FileLogs, JournalLogs, LogGateway, LogsSpec, OtlpLogs, Redaction, RedactionPreset, SyslogLogs, TcpLogs,
+    ContainerLogs, FileLogs, JournalLogs, LogGateway, LogsSpec, OtlpLogs, Redaction, RedactionPreset, SyslogLogs,
+    TcpLogs,
 };
 pub use loki::LokiSpec;
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};

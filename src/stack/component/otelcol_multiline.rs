@@ -6,7 +6,8 @@ use super::ottl::{globs, quote};
 use crate::api::monitoring_stack::{LogFormat, LogMatch, LogPipeline, LogSource, Multiline, MultilinePreset};
 
 /// What belongs to the line above it in Java: frames, causes, and the exception's own line where a message went before.
-const JAVA: &str = r"^(?:\s|$|Caused by:|Suppressed:|(?:[A-Za-z_$][\w$]*\.)+[A-Za-z_$][\w$]*(?:Exception|Error|Throwable)\b)";
+const JAVA: &str =
+    r"^(?:\s|$|Caused by:|Suppressed:|(?:[A-Za-z_$][\w$]*\.)+[A-Za-z_$][\w$]*(?:Exception|Error|Throwable)\b)";
 /// In Python.
 const PYTHON: &str = r"^(?:\s|$|Traceback \(most recent call last\):|During handling of the above|The above exception was|[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt|Iteration|Group)(?::|$))";
 /// In Go: goroutines, functions with their files, the signal.

@@ -93,6 +93,11 @@ fn last() -> Statements {
     }
     let level = levels(&field("level"), None);
     statements.extend(level.into_iter().map(|set| format!("{set} and log.severity_number == 0")));
+    // One word for each level, whatever the sender calls it.
+    statements.extend(LEVELS.iter().map(|(number, name, _)| {
+        let when = format!("log.severity_number >= {number} and log.severity_number < {}", number + 4);
+        format!("set(log.severity_text, {}) where {when}", quote(name))
+    }));
     statements.push("set(log.attributes[\"stream\"], \"logs\")".to_owned());
     statements.push(format!("set(log.attributes[\"stream\"], \"errors\") where log.severity_number >= {ERROR}"));
     Statements { context: "log", conditions: vec![], statements }
@@ -113,10 +118,7 @@ fn ids(trace: &str, span_id: &str) -> Vec<String> {
             lower(trace),
             matches(trace, "^[0-9a-fA-F]{16}$")
         ),
-        format!(
-            "set(log.span_id.string, Substring({trace}, 36, 16)) where ({NO_SPAN}) and {}",
-            matches(trace, parent)
-        ),
+        format!("set(log.span_id.string, Substring({trace}, 36, 16)) where ({NO_SPAN}) and {}", matches(trace, parent)),
         format!(
             "set(log.trace_id.string, Substring({trace}, 3, 32)) where ({NO_TRACE}) and {}",
             matches(trace, parent)
@@ -130,25 +132,22 @@ fn span(place: &str) -> String {
     format!("set(log.span_id.string, ConvertCase({place}, \"lower\")) where ({NO_SPAN}) and {right}")
 }
 
-/// Sets number and name of the severity by the word at `place`: first what a person calls the levels, then the usual words.
+/// Sets the number of the severity by the word at `place`: first what a person calls the levels, then the usual words.
 fn levels(place: &str, mapping: Option<&SeverityMapping>) -> Vec<String> {
     let SeverityMapping { trace, debug, info, warn, error, fatal } = mapping.cloned().unwrap_or_default();
     let own = [trace, debug, info, warn, error, fatal];
-    let usual = LEVELS.iter().map(|(number, name, words)| (*number, *name, format!("(?i)^(?:{words})$")));
-    let own = LEVELS.iter().zip(own).filter(|(_, patterns)| !patterns.is_empty()).map(|((number, name, _), patterns)| {
+    let usual = LEVELS.iter().map(|(number, _, words)| (*number, format!("(?i)^(?:{words})$")));
+    let own = LEVELS.iter().zip(own).filter(|(_, patterns)| !patterns.is_empty()).map(|((number, ..), patterns)| {
         let patterns: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
-        (*number, *name, format!("(?i)^(?:{})$", patterns.join("|")))
+        (*number, format!("(?i)^(?:{})$", patterns.join("|")))
     });
     // What a person wrote comes later and wins.
-    usual.chain(own).flat_map(|(number, name, pattern)| level(number, name, &matches(place, &pattern))).collect()
+    usual.chain(own).map(|(number, pattern)| level(number, &matches(place, &pattern))).collect()
 }
 
-fn level(number: i32, name: &str, when: &str) -> [String; 2] {
-    // The text first: the condition may ask for the number.
-    [
-        format!("set(log.severity_text, {}) where {when}", quote(name)),
-        format!("set(log.severity_number, {number}) where {when}"),
-    ]
+/// The name follows at the end, by the number.
+fn level(number: i32, when: &str) -> String {
+    format!("set(log.severity_number, {number}) where {when}")
 }
 
 /// The records that an entry speaks of; `None`: all.
@@ -211,7 +210,7 @@ fn statements(pipeline: &LogPipeline) -> Vec<String> {
     all.extend(regex.as_deref().map(extract));
     all.extend(format.iter().flat_map(|format| known_format(*format)));
     all.extend(severity.iter().flat_map(by_field));
-    all.extend(timestamp.as_ref().map(time));
+    all.extend(timestamp.iter().flat_map(time));
     all.extend(trace_id.iter().flat_map(trace));
     all
 }
@@ -239,9 +238,10 @@ fn trace(wanted: &TraceIdField) -> Vec<String> {
         of.map(|s| s.replace(&format!("({NO_TRACE}) and "), "").replace(&format!("({NO_SPAN}) and "), "")).collect()
     };
     match (&wanted.field, &wanted.pattern) {
-        (Some(name), _) => own(&field(name), "nil"),
+        (Some(name), _) => own(&field(name), "log.cache[\"none\"]"),
         (None, Some(pattern)) => {
-            let mut all = vec![format!("merge_maps(log.cache, ExtractPatterns(log.body, {}), \"upsert\")", quote(pattern))];
+            let mut all =
+                vec![format!("merge_maps(log.cache, ExtractPatterns(log.body, {}), \"upsert\")", quote(pattern))];
             let ids: Vec<String> = own("log.cache[\"trace_id\"]", "log.cache[\"span_id\"]");
             all.extend(ids);
             all
@@ -250,16 +250,23 @@ fn trace(wanted: &TraceIdField) -> Vec<String> {
     }
 }
 
-fn time(wanted: &TimestampField) -> String {
+/// RFC 3339 with Z or without a colon in the offset, and with one; a fraction of the second is read in any case.
+const RFC3339: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S%j"];
+
+fn time(wanted: &TimestampField) -> Vec<String> {
     let place = field(&wanted.field);
-    let number = |factor: &str| format!("set(log.time_unix_nano, {factor}) where {place} != nil");
+    let number = |value: &str| vec![format!("set(log.time_unix_nano, {value}) where {place} != nil")];
     match wanted.layout.as_deref().unwrap_or("rfc3339") {
         "unix" => number(&format!("Int(Double({place}) * 1000000.0) * 1000")),
         "unixMillis" => number(&format!("Int(Double({place}) * 1000.0) * 1000")),
         "unixNanos" => number(&format!("Int({place})")),
-        "rfc3339" => parsed(&place, "2006-01-02T15:04:05Z07:00", None),
-        layout => parsed(&place, layout, wanted.time_zone.as_deref()),
+        "rfc3339" => rfc3339(&place),
+        layout => vec![parsed(&place, layout, wanted.time_zone.as_deref())],
     }
+}
+
+fn rfc3339(place: &str) -> Vec<String> {
+    RFC3339.map(|layout| parsed(place, layout, None)).to_vec()
 }
 
 fn parsed(place: &str, layout: &str, zone: Option<&str>) -> String {
@@ -269,14 +276,13 @@ fn parsed(place: &str, layout: &str, zone: Option<&str>) -> String {
 
 /// The time of a line that names its own in one of the usual fields.
 pub fn usual_time() -> Vec<String> {
-    ["timestamp", "time", "ts", "@timestamp"].map(|name| parsed(&field(name), "2006-01-02T15:04:05Z07:00", None)).to_vec()
+    ["timestamp", "time", "ts", "@timestamp"].iter().flat_map(|name| rfc3339(&field(name))).collect()
 }
 
 const ACCESS: &str = r#"^(?P<client>\S+) \S+ (?P<user>\S+) \[(?P<logTime>[^\]]+)\] "(?P<method>[A-Z]+) (?P<path>\S+)(?: (?P<protocol>[^"]+))?" (?P<status>\d{3}) (?P<bytes>\d+|-)(?: "(?P<referer>[^"]*)" "(?P<userAgent>[^"]*)")?"#;
 const POSTGRESQL: &str = r"^(?P<logTime>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [A-Z]+)(?: \[(?P<pid>\d+)\])?.*? (?P<level>DEBUG[1-5]|INFO|NOTICE|WARNING|ERROR|LOG|FATAL|PANIC|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION): ";
 const DURATION: &str = r"\bduration: (?P<durationMs>[0-9.]+) ms";
-const REDIS: &str =
-    r"^(?P<pid>\d+):(?P<role>[XCSM]) (?P<logTime>\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<logLevel>[-.*#]) ";
+const REDIS: &str = r"^(?P<pid>\d+):(?P<role>[XCSM]) (?P<logTime>\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<logLevel>[-.*#]) ";
 
 fn known_format(format: LogFormat) -> Vec<String> {
     let at = |layout: &str, when: &str| format!("{}{when}", parsed(&field("logTime"), layout, None));
@@ -284,17 +290,14 @@ fn known_format(format: LogFormat) -> Vec<String> {
         let delete = |name: &&str| format!("delete_key(log.attributes, {})", quote(name));
         names.iter().map(delete).collect::<Vec<_>>()
     };
-    let graded = |name: &str, grades: &[(usize, &str)]| {
-        let one = |(index, pattern): &(usize, &str)| {
-            let (number, level_name, _) = LEVELS[*index];
-            level(number, level_name, &matches(&field(name), pattern))
-        };
-        grades.iter().flat_map(one).collect::<Vec<_>>()
+    let graded = |name: &str, grades: &[(i32, &str)]| {
+        let one = |(number, pattern): &(i32, &str)| level(*number, &matches(&field(name), pattern));
+        grades.iter().map(one).collect::<Vec<_>>()
     };
     match format {
         LogFormat::HttpAccess => [
             vec![extract(ACCESS), at("%d/%b/%Y:%H:%M:%S %z", "")],
-            graded("status", &[(2, "^[123]"), (3, "^4"), (4, "^5")]),
+            graded("status", &[(9, "^[123]"), (13, "^4"), (ERROR, "^5")]),
             ["user", "bytes", "referer"]
                 .map(|name| format!("delete_key(log.attributes, {}) where {} == \"-\"", quote(name), field(name)))
                 .to_vec(),
@@ -307,17 +310,17 @@ fn known_format(format: LogFormat) -> Vec<String> {
             let time = ["%Y-%m-%d %H:%M:%S %Z", "%Y-%m-%d %H:%M:%S.%L %Z"].map(|layout| at(layout, &utc)).to_vec();
             let more = vec![extract(POSTGRESQL), extract(DURATION)];
             let grades = [
-                (1, "^DEBUG"),
-                (2, "^(?:INFO|NOTICE|LOG|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION)$"),
-                (3, "^WARNING$"),
-                (4, "^ERROR$"),
-                (5, "^(?:FATAL|PANIC)$"),
+                (5, "^DEBUG"),
+                (9, "^(?:INFO|NOTICE|LOG|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION)$"),
+                (13, "^WARNING$"),
+                (ERROR, "^ERROR$"),
+                (21, "^(?:FATAL|PANIC)$"),
             ];
             [more, time, graded("level", &grades), without(&["logTime"])].concat()
         }
         LogFormat::Redis => [
             vec![extract(REDIS), at("%g %b %Y %H:%M:%S.%L", "")],
-            graded("logLevel", &[(1, "^[-.]$"), (2, r"^\*$"), (3, "^#$")]),
+            graded("logLevel", &[(5, "^[-.]$"), (9, r"^\*$"), (13, "^#$")]),
             without(&["logTime", "logLevel"]),
         ]
         .concat(),

@@ -24,7 +24,9 @@ fn named() -> Vec<(String, String)> {
         (format!(r#"(?i)({name}\\*["']?{is}\\+")[^"\n]*?(\\+")"#), both.clone()),
         (format!(r#"(?i)({name}["']?{is}")(?:[^"\\\n]|\\.)*(")"#), both.clone()),
         (format!(r#"(?i)({name}["']?{is}')[^'\n]*(')"#), both),
-        (format!(r#"(?i)({name}(?:\\*["'])?{is})[^\s"',;&}})\]\\]+"#), keep.clone()),
+        // Lists and objects up to their first end, numbers and words; a key of JSON keeps a value that JSON can hold.
+        (format!(r#"(?i)({name}"{is})(?:\[[^\]]*\]?|\{{[^}}]*\}}?|[^\s"',;&}})\]\[{{\\]+)"#), r#"${1}"****""#.to_owned()),
+        (format!(r#"(?i)({name}(?:\\*["'])?{is})(?:\[[^\]]*\]?|\{{[^}}]*\}}?|[^\s"',;&}})\]\[{{\\]+)"#), keep.clone()),
         (r"(?i)(\bdigest\s+)username=[^\r\n]+".to_owned(), keep.clone()),
         (
             r#"(?i)\b((?:(?:proxy-)?authorization|(?:set-)?cookie)(?:\\*["'])?[ \t]*[:=][ \t]*\[?[ \t]*(?:\\*["'])?)[^"'\\\r\n]+"#

@@ -31,6 +31,13 @@ pub struct Logs {
 }
 
 impl Logs {
+    /// Time zones by their names; the Collector's image may know none.
+    pub fn zones(&self) -> BTreeSet<&str> {
+        let syslog = self.spec.syslog.iter().filter_map(|syslog| syslog.time_zone.as_deref());
+        let pipelines = self.spec.pipelines.iter().filter_map(|p| p.timestamp.as_ref()?.time_zone.as_deref());
+        syslog.chain(pipelines).collect()
+    }
+
     /// Whether there is an agent on each node.
     pub fn reads_nodes(&self) -> bool {
         self.spec.containers.is_some() || !self.spec.files.is_empty() || self.spec.journal.is_some()

@@ -2,15 +2,25 @@
 //! for in its syntax tree. Pure.
 
 use regex_syntax::ast::{
-    self, AssertionKind, Ast, ClassSetBinaryOp, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, Flags, FlagsItemKind,
-    HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange,
+    self, AssertionKind, Ast, ClassSetBinaryOp, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, Flags,
+    FlagsItemKind, HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange,
 };
 
 /// Go's limit of a repetition, those within each other multiplied.
 const MOST: u64 = 1000;
 /// Scripts by which people select characters; Go knows them by these names.
 const SCRIPTS: [&str; 12] = [
-    "Arabic", "Armenian", "Bengali", "Cyrillic", "Devanagari", "Greek", "Han", "Hangul", "Hebrew", "Hiragana", "Katakana",
+    "Arabic",
+    "Armenian",
+    "Bengali",
+    "Cyrillic",
+    "Devanagari",
+    "Greek",
+    "Han",
+    "Hangul",
+    "Hebrew",
+    "Hiragana",
+    "Katakana",
     "Latin",
 ];
 
@@ -62,7 +72,9 @@ fn unicode(class: &ClassUnicode) -> Result<(), String> {
     match &class.kind {
         ClassUnicodeKind::OneLetter(_) => Ok(()),
         ClassUnicodeKind::Named(name) if name.len() <= 2 || SCRIPTS.contains(&name.as_str()) => Ok(()),
-        ClassUnicodeKind::Named(name) => lacks(&format!(r"\p{{{name}}}: write a general category, for example \p{{Lu}}")),
+        ClassUnicodeKind::Named(name) => {
+            lacks(&format!(r"\p{{{name}}}: write a general category, for example \p{{Lu}}"))
+        }
         ClassUnicodeKind::NamedValue { .. } => lacks(r"\p{name=value}"),
     }
 }
@@ -134,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_go_reads_is_accepted_and_its_groups_named() {
-        for pattern in [r"session=\w+", r"^\d{4}-\d\d", r"(?i)error|warn", r"[^\]]+\z", r"\x{41}\p{Lu}\p{Greek}[[:alpha:]]"] {
+        for pattern in
+            [r"session=\w+", r"^\d{4}-\d\d", r"(?i)error|warn", r"[^\]]+\z", r"\x{41}\p{Lu}\p{Greek}[[:alpha:]]"]
+        {
             assert_eq!(groups(pattern), Ok(vec![]), "{pattern}");
         }
         assert_eq!(groups(r"(?P<user>\w+) (?<path>\S+)"), Ok(vec!["user".to_owned(), "path".to_owned()]));

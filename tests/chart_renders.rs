@@ -78,7 +78,10 @@ fn the_operator_binds_and_escalates_nothing_but_the_roles_of_stacks() {
         let verbs = strings(&rule["verbs"]);
         assert!(!verbs.contains(&"escalate") && !verbs.contains(&"impersonate"), "{rule}");
         if verbs.contains(&"bind") {
-            assert_eq!(strings(&rule["resourceNames"]), ["release-evenkeel-discovery", "release-evenkeel-nodes"]);
+            assert_eq!(
+                strings(&rule["resourceNames"]),
+                ["release-evenkeel-discovery", "release-evenkeel-nodes", "release-evenkeel-collector"]
+            );
         }
     }
 }

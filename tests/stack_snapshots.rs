@@ -128,6 +128,17 @@ fn tool(name: &str, args: &[&str]) {
     assert!(output.status.success(), "{name} {args:?}:\n{said}");
 }
 
+/// Validates a configuration of the Collector, which looks at the folders that it names.
+fn collector(config: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().to_str().expect("UTF-8");
+    let path = folder.path().join("otelcol.yaml");
+    let here = config.replace("/var/lib/otelcol", root).replace("root_path: /host", &format!("root_path: {root}"));
+    std::fs::write(&path, here).expect("writable");
+    let path = format!("--config={}", path.display());
+    tool("env", &["NODE_NAME=node-name", "otelcol", "validate", &path]);
+}
+
 fn case(name: &str) -> Outcome {
     let folder = folder(name);
     let outcome = outcome(&std::fs::read_to_string(folder.join("input.yaml")).expect("input.yaml"));
@@ -143,6 +154,7 @@ fn case(name: &str) -> Outcome {
             // Strategies of Jaeger and what Grafana reads: there is no program that only checks them.
             "sampling.json" | "datasources.yaml" | "dashboards.yaml" => {}
             dashboard if dashboard.ends_with(".json") => {}
+            "log-agent.yaml" | "log-gateway.yaml" => collector(config),
             // The files that it names are in the pod.
             _ => tool("promtool", &["check", "config", "--syntax-only", path]),
         }
@@ -192,6 +204,17 @@ fn everything_that_can_be_written() {
     for config in outcome.configs.values() {
         assert!(!config.contains("fresh-token"), "a token belongs to a file of its own");
     }
+}
+
+#[test]
+fn the_smallest_log_agent() {
+    let outcome = case("logs_minimal");
+    assert!(!outcome.configs.contains_key("log-gateway.yaml"), "nothing is sent to it");
+}
+
+#[test]
+fn everything_that_can_be_written_about_logs() {
+    case("logs_full");
 }
 
 #[test]

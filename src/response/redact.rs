@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const REDACTED: &str = "[redacted]";
 
 /// Names after which a credential follows, at the end of a name: `secretName` names an object and stays.
-const SECRET_NAME: &str = r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|api[_-]?key|access[_-]?key(?:[_-]?id)?|account[_-]?key|auth[_-]?key|encryption[_-]?key|signing[_-]?key|private[_-]?key|secret[_-]?key|signature|session[_-]?id|dsn|connection[_-]?string)(?:[_-]?(?:hash|value|base64|b64))?[_-]?\d*";
+pub const SECRET_NAME: &str = r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|api[_-]?key|access[_-]?key(?:[_-]?id)?|account[_-]?key|auth[_-]?key|encryption[_-]?key|signing[_-]?key|private[_-]?key|secret[_-]?key|signature|session[_-]?id|dsn|connection[_-]?string)(?:[_-]?(?:hash|value|base64|b64))?[_-]?\d*";
 
 /// What a match becomes.
 type With = fn(&Captures<'_>) -> String;

@@ -65,6 +65,10 @@ pub const GRAFANA_PORT: i32 = 3000;
 pub const LOKI_GRPC_PORT: i32 = 9095;
 /// Port of Loki's memberlist.
 pub const LOKI_MEMBERLIST_PORT: i32 = 7946;
+/// Port of the OpenTelemetry Collector's own metrics.
+pub const COLLECTOR_METRICS_PORT: i32 = 8888;
+/// Port of the OpenTelemetry Collector's health check.
+pub const COLLECTOR_HEALTH_PORT: i32 = 13133;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {

@@ -85,13 +85,14 @@ impl Stack {
 
     /// Where the components keep their data, and the claims of each that are to be asked for the size.
     pub fn kept(&self) -> impl Iterator<Item = (&Data, &[String])> {
-        let Self { prometheus, alertmanager, loki, jaeger, grafana, .. } = self;
+        let Self { prometheus, alertmanager, loki, logs, jaeger, grafana, .. } = self;
         let prometheus = prometheus.iter().map(|p| (&p.data, p.grow.as_slice()));
         let alertmanager = alertmanager.iter().map(|a| (&a.data, a.grow.as_slice()));
         let loki = loki.iter().map(|l| (&l.data, l.grow.as_slice()));
+        let gateway = logs.iter().filter_map(|l| l.gateway.as_ref()).map(|g| (&g.data, g.grow.as_slice()));
         let jaeger = jaeger.iter().map(|j| (&j.data, j.grow.as_slice()));
         let grafana = grafana.iter().map(|g| (&g.data, g.grow.as_slice()));
-        prometheus.chain(alertmanager).chain(loki).chain(jaeger).chain(grafana)
+        prometheus.chain(alertmanager).chain(loki).chain(gateway).chain(jaeger).chain(grafana)
     }
 }
 
@@ -166,6 +167,12 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let alertmanager = alertmanager.map(|spec| check_alertmanager(spec, &home, &known, &mut problems)).transpose()?;
     let loki = spec.loki.as_ref().map(|spec| loki::check(spec, &known, &mut problems)).transpose()?;
     let logs = spec.logs.as_ref().map(|spec| logs::check(spec, &known, &mut problems)).transpose()?;
+    let logs = logs.filter(|_| {
+        let nowhere =
+            "spec.logs has nowhere to go: set spec.loki ({} takes the defaults), until then no logs are collected";
+        problems.extend(loki.is_none().then(|| Problem { reason: "LokiMissing", message: nowhere.to_owned() }));
+        loki.is_some()
+    });
     let jaeger = spec.jaeger.as_ref().map(|spec| jaeger::check(spec, &known, &mut problems)).transpose()?;
     let shipped = || component::grafana::shipped(spec);
     let grafana = spec.grafana.as_ref();

@@ -61,7 +61,7 @@ wanted_tools() {
 	if [ "$CLUSTER" = local ]; then
 		tool_table | grep -v '^sloth|'
 	else
-		tool_table | grep -E '^(kubectl|helm|promtool|amtool|loki|otelcol)\|'
+		tool_table | grep -E '^(kubectl|helm|promtool|amtool|loki|jaeger|otelcol)\|'
 	fi
 }
 

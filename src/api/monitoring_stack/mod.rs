@@ -3,6 +3,7 @@
 mod alertmanager;
 mod grafana;
 mod jaeger;
+mod log_pipeline;
 mod logs;
 mod loki;
 mod prometheus;
@@ -11,7 +12,14 @@ mod status;
 pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
 pub use grafana::{Dashboards, GatewayRef, GrafanaIngress, GrafanaPlugin, GrafanaRoute, GrafanaSpec, SecretRef};
 pub use jaeger::{JaegerSpec, OperationSampling, Sampling, ServiceSampling, TraceStore};
-pub use logs::LogsSpec;
+pub use log_pipeline::{
+    DropRule, JsonLogs, LogFormat, LogMatch, LogPipeline, LogSource, Multiline, MultilinePreset, SampleRule,
+    SeverityField, SeverityMapping, TimestampField, TraceIdField,
+};
+pub use logs::{
+    ContainerLogs, FileLogs, JournalLogs, LogGateway, LogsSpec, OtlpLogs, Redaction, RedactionPreset, SyslogLogs,
+    TcpLogs,
+};
 pub use loki::{LokiLimits, LokiSpec, ObjectStore, StreamRetention};
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};
 pub use status::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};

@@ -307,9 +307,8 @@ impl Memory {
                 "all 8 files of log rules of this stack are full: divide the rules over two stacks by spec.discovery.selector",
             );
         };
-        let has = |pod: &Pod| {
-            pod.report.as_ref().is_some_and(|report| report.loaded.get(&number) == Some(&file.revision))
-        };
+        let has =
+            |pod: &Pod| pod.report.as_ref().is_some_and(|report| report.loaded.get(&number) == Some(&file.revision));
         match stack.ready().all(|(_, pod)| has(pod)) {
             true => None,
             false => Some("waiting for Loki to confirm"),
@@ -406,7 +405,6 @@ impl Stack {
 fn within(rule: &str) -> &str {
     rule.split('/').next().unwrap_or_default()
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,7 @@ pub fn build(stack: &Stack, loki: &Loki, plan: &mut Plan) -> Result<(), BuildErr
 }
 
 fn ports(spec: &LokiSpec) -> Vec<(&'static str, i32)> {
-    let all =
-        [("web", names::LOKI_PORT), ("grpc", names::LOKI_GRPC_PORT), ("memberlist", names::LOKI_MEMBERLIST_PORT)];
+    let all = [("web", names::LOKI_PORT), ("grpc", names::LOKI_GRPC_PORT), ("memberlist", names::LOKI_MEMBERLIST_PORT)];
     all[..if spec.replicas > 1 { 3 } else { 1 }].to_vec()
 }
 
@@ -141,9 +140,7 @@ fn common(spec: &LokiSpec, chunks_directory: String) -> Common {
             instance_addr: (!several).then(|| "127.0.0.1".to_owned()),
         },
         storage: match &spec.object_store {
-            None => {
-                Storage::Filesystem(Filesystem { chunks_directory, rules_directory: files::DIRECTORY.to_owned() })
-            }
+            None => Storage::Filesystem(Filesystem { chunks_directory, rules_directory: files::DIRECTORY.to_owned() }),
             Some(store) => Storage::S3(s3(store)),
         },
     }
@@ -248,8 +245,7 @@ fn stateful_set(stack: &Stack, loki: &Loki, revision: String) -> StatefulSet {
         }),
         ..Volume::default()
     };
-    let mounts =
-        vec![pod::mount("config", CONFIG_DIR, true), pod::mount("rules", &files::tenant_directory(), true)];
+    let mounts = vec![pod::mount("config", CONFIG_DIR, true), pod::mount("rules", &files::tenant_directory(), true)];
     let name = names::part(&owner.name, LOKI);
     let workload = pod::Workload {
         owner,

@@ -84,6 +84,11 @@ fn bind(stack: &Stack, prometheus: &Prometheus, manifests: &mut Manifests<Built>
         manifests.cluster_role_bindings.push(cluster_binding(stack, "discovery"));
     }
     if let Namespaces::These(namespaces) = looked_in {
+        // Where the log agents are.
+        let own = &stack.owner.namespace;
+        if finds_agents(stack) && !namespaces.contains(own) && !(wanted.api_server && own == "default") {
+            manifests.role_bindings.push(role_binding(stack, own));
+        }
         manifests.role_bindings.extend(namespaces.iter().map(|namespace| role_binding(stack, namespace)));
         // Where the endpoints of the API servers are.
         if wanted.api_server && !namespaces.contains("default") {
@@ -93,6 +98,10 @@ fn bind(stack: &Stack, prometheus: &Prometheus, manifests: &mut Manifests<Built>
     if wanted.kubelet || wanted.cadvisor || wanted.api_server {
         manifests.cluster_role_bindings.push(cluster_binding(stack, "nodes"));
     }
+}
+
+fn finds_agents(stack: &Stack) -> bool {
+    stack.logs.as_ref().is_some_and(|logs| logs.reads_nodes())
 }
 
 fn role_binding(stack: &Stack, namespace: &str) -> RoleBinding {
@@ -234,7 +243,12 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
         name: names::prometheus_shard(&owner.name, shard),
         labels: shard_labels(shard),
         service_account: names::prometheus(&owner.name),
-        token: scrape.pods || scrape.services || scrape.kubelet || scrape.cadvisor || scrape.api_server,
+        token: scrape.pods
+            || scrape.services
+            || scrape.kubelet
+            || scrape.cadvisor
+            || scrape.api_server
+            || finds_agents(stack),
         container: Container {
             name: names::PROMETHEUS.into(),
             image: Some(image::of(

@@ -232,7 +232,42 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
         let set = (names::part(name, names::LOKI), loki.spec.replicas);
         config(names::LOKI, vec![set], names::part_headless(name, names::LOKI), names::LOKI_PORT)
     }));
+    if let Some(logs) = &stack.logs {
+        configs.extend(logs.gateway.as_ref().map(|_| {
+            let replicas = logs.spec.gateway.as_ref().map_or(1, |gateway| gateway.replicas);
+            config(
+                names::LOG_GATEWAY,
+                vec![(names::part(name, names::LOG_GATEWAY), replicas)],
+                names::part_headless(name, names::LOG_GATEWAY),
+                names::COLLECTOR_METRICS_PORT,
+            )
+        }));
+        if logs.reads_nodes() {
+            configs.push(agents(stack));
+        }
+    }
     configs
+}
+
+/// The log agents: as many as there are nodes, so they are discovered. The right to list pods may end elsewhere; then
+/// they are not scraped.
+fn agents(stack: &Stack) -> ScrapeConfig {
+    let selector = stack.owner.selector(names::LOG_AGENT);
+    let label: Vec<String> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    ScrapeConfig {
+        job_name: names::LOG_AGENT.into(),
+        kubernetes_sd_configs: vec![KubernetesSd {
+            role: "pod".into(),
+            namespaces: Some(SdNamespaces { names: vec![stack.owner.namespace.clone()] }),
+            selectors: vec![SdSelector { role: "pod".into(), label: label.join(",") }],
+        }],
+        relabel_configs: [
+            vec![keep(&[&format!("{POD}_container_port_number")], &names::COLLECTOR_METRICS_PORT.to_string())],
+            place().to_vec(),
+        ]
+        .concat(),
+        ..ScrapeConfig::default()
+    }
 }
 
 fn token() -> Authorization {

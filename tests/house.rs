@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "src/cli/resource.rs",
     "src/cli/schema.rs",
     "src/cli/story.rs",
+    "src/dashboards",
     "src/hidden.rs",
     "src/k8s/drift.rs",
     "src/k8s/manifests.rs",

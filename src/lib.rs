@@ -9,6 +9,8 @@ pub mod api;
 pub mod cli;
 /// What every reconcile shares: client, metrics, settings.
 pub mod context;
+/// The dashboards that ship: typed code to Grafana's JSON.
+pub mod dashboards;
 /// Credentials in memory.
 pub mod hidden;
 /// Reading and writing Kubernetes objects: the one apply path, conditions, error reporting.

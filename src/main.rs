@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use evenkeel::api::duration::PromDuration;
+use evenkeel::dashboards::Parts;
 use evenkeel::telemetry::LogFormat;
 use evenkeel::{cli, operator, telemetry};
 
@@ -34,6 +35,15 @@ enum Command {
         /// Write one file a kind into this directory instead.
         #[arg(long)]
         directory: Option<PathBuf>,
+    },
+    /// Write Grafana dashboards as JSON files, one folder each as in Grafana.
+    Dashboards {
+        /// Where to; made if it is not there.
+        #[arg(long)]
+        directory: PathBuf,
+        /// Leave out what needs Loki, collectors of logs or Jaeger.
+        #[arg(long, value_delimiter = ',', value_name = "PART")]
+        without: Vec<Part>,
     },
     /// Check resources without a cluster: what the operator would refuse, with the reason. Exit code 1 if anything.
     Check {
@@ -95,6 +105,14 @@ struct Run {
     namespace: Option<String>,
 }
 
+/// What dashboards can do without.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Loki,
+    Collectors,
+    Jaeger,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { options, log_format, log } => {
@@ -108,6 +126,11 @@ fn main() -> ExitCode {
             }
         }
         Command::Crds { directory } => cli::crds(directory.as_deref()),
+        Command::Dashboards { directory, without } => {
+            let has = |part| !without.contains(&part);
+            let (loki, collectors, jaeger) = (has(Part::Loki), has(Part::Collectors), has(Part::Jaeger));
+            cli::dashboards(&directory, Parts { prometheus: true, loki, collectors, jaeger })
+        }
         Command::Check { files } => cli::check(&files),
         Command::Render { files } => cli::render(&files),
         Command::Report { namespace, policy } => cli::report(namespace, &policy),

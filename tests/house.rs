@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "src/cli/schema.rs",
     "src/cli/story.rs",
     "src/cli/timeline",
+    "src/dashboards",
     "src/hidden.rs",
     "src/k8s/drift.rs",
     "src/k8s/gateway.rs",

@@ -77,7 +77,11 @@ fn take_configs(manifests: &mut Manifests<Built>) -> BTreeMap<String, String> {
     let mut configs = BTreeMap::new();
     for map in &mut manifests.config_maps {
         for (key, content) in map.data.iter_mut().flatten() {
-            configs.insert(key.clone(), std::mem::replace(content, "(a file of its own)".into()));
+            let content = std::mem::replace(content, "(a file of its own)".into());
+            // Those that ship have snapshots of their own: tests/dashboards.rs.
+            if !key.contains("evenkeel_") {
+                configs.insert(key.clone(), content);
+            }
         }
     }
     for secret in &mut manifests.secrets {

@@ -10,6 +10,7 @@ pub mod cel;
 pub mod check;
 pub mod cluster;
 pub mod crds;
+pub mod dashboards;
 pub mod documents;
 pub mod drill;
 pub mod judge;
@@ -23,6 +24,7 @@ pub mod timeline;
 
 use jiff::Timestamp;
 
+use crate::dashboards::Parts;
 use crate::stack;
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
@@ -33,6 +35,14 @@ pub fn crds(directory: Option<&Path>) -> ExitCode {
     };
     match text {
         Ok(text) => print(&text),
+        Err(error) => fail(&error),
+    }
+}
+
+/// `evenkeel dashboards`: writes one file each below `directory`, and prints their paths.
+pub fn dashboards(directory: &Path, parts: Parts) -> ExitCode {
+    match dashboards::write(directory, parts) {
+        Ok(paths) => print(&paths.iter().map(|path| format!("{}\n", path.display())).collect::<String>()),
         Err(error) => fail(&error),
     }
 }

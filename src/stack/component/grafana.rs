@@ -15,6 +15,7 @@ use super::grafana_config::{DASHBOARDS_DIR, DATA_DIR, DataSources, Providers, en
 use super::grafana_dashboards::{Folders, SHARDS, Shipped};
 use super::{image, pod};
 use crate::api::monitoring_stack::{GrafanaIngress, GrafanaRoute, MonitoringStackSpec};
+use crate::dashboards::{self, Parts};
 use crate::k8s::gateway::{BackendRef, HTTPRoute, HTTPRouteSpec, ParentRef, RouteRule};
 use crate::k8s::meta::{Owner, digest};
 use crate::stack::build::{self, BuildError, Plan};
@@ -32,8 +33,15 @@ const USER: i64 = 472;
 pub const FLAGS: [&str; 3] = ["config", "homepath", "packaging"];
 
 /// The dashboards that come with the operator, for what the stack of `spec` has.
-pub fn shipped(_spec: &MonitoringStackSpec) -> Vec<Shipped> {
-    vec![]
+pub fn shipped(spec: &MonitoringStackSpec) -> Vec<Shipped> {
+    let parts = Parts {
+        prometheus: spec.prometheus.is_some(),
+        loki: spec.loki.is_some(),
+        collectors: spec.logs.is_some(),
+        jaeger: spec.jaeger.is_some(),
+    };
+    let all = dashboards::shipped(parts).into_iter();
+    all.map(|one| Shipped { folder: one.folder.to_owned(), name: one.name.to_owned(), json: one.json }).collect()
 }
 
 /// Adds the objects of Grafana to `plan`.

@@ -9,7 +9,7 @@ CLUSTER_CLI := e2e/cluster/cluster
 export PATH := $(shell $(CLUSTER_CLI) bin):$(PATH)
 LOCKED := $(CLUSTER_CLI) lock --
 
-.PHONY: help demo test unit e2e bench generate check-generated fmt lint deny shell tools cluster cluster-down
+.PHONY: help demo test unit e2e soak bench generate check-generated fmt lint deny shell tools cluster cluster-down
 
 help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,7 +26,10 @@ unit: tools ## unit and integration tests, without a cluster
 e2e: ## end-to-end tests on a real cluster
 	@$(LOCKED) e2e/test
 
-bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos storm cost accuracy": only these)
+soak: ## a quarter of an hour of logs, for ten minutes of which Loki is away
+	@EVENKEEL_SOAK=900 $(LOCKED) e2e/test logs::no_line_is_lost --nocapture
+
+bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos storm stack cost accuracy": only these)
 	@$(LOCKED) e2e/bench $(PARTS)
 
 generate: ## write the CRDs from the Rust types

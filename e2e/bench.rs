@@ -1,12 +1,15 @@
 //! `make bench`: what the operator costs, counted on the local cluster. Prints Markdown for docs/benchmarks.md; the
-//! argument names the part, `rules`, `slos` or `storm`.
+//! argument names the part, `rules`, `slos`, `storm` or `stack`.
 //!
 //! Times come from the API server's audit log (microseconds, one clock) or from polling every 20 ms; CPU and memory
 //! from the operator's own `/metrics`.
 
+mod footprint;
 // Shared with the tests; the bench needs a part of it.
 #[allow(dead_code)]
 mod harness;
+#[allow(dead_code)]
+mod lab;
 #[allow(dead_code)]
 mod manifests;
 mod slo_traffic;
@@ -274,16 +277,20 @@ async fn alert_rules(cluster: &Cluster) {
 
 #[tokio::main]
 async fn main() {
+    let part = std::env::args().nth(1);
+    if part.as_deref() == Some("stack") {
+        return footprint::run().await;
+    }
     let cluster = Cluster::connect().await;
     cluster.operator_settled().await;
     // As in production: the tests scrape the API server every 5 s, which keeps half a core busy.
     let prometheus = json!({"scrapeInterval": "15s", "pod": {"resources": {"limits": {"memory": "2Gi"}}}});
     cluster.merge("MonitoringStack", MONITORING, "main", json!({"spec": {"prometheus": prometheus}})).await;
     cluster.ready("MonitoringStack", MONITORING, "main", Duration::from_secs(120)).await;
-    match std::env::args().nth(1).as_deref() {
+    match part.as_deref() {
         Some("rules") => alert_rules(&cluster).await,
         Some("slos") => slo_traffic::run(&cluster).await,
         Some("storm") => storm::run(&cluster).await,
-        other => panic!("which part: rules, slos or storm? {other:?}"),
+        other => panic!("which part: rules, slos, storm or stack? {other:?}"),
     }
 }

@@ -8,6 +8,7 @@
 mod fakes;
 mod gate;
 mod harness;
+mod lab;
 mod manifests;
 mod outside;
 
@@ -18,6 +19,9 @@ mod crash;
 mod crds;
 mod escalation;
 mod freeze;
+mod lab_upkeep;
+mod logs;
+mod panes;
 mod policy;
 mod quiet;
 mod ready_made;

@@ -65,9 +65,11 @@ async fn serving(cluster: &Cluster) -> Vec<String> {
 
 async fn promoted(cluster: &Cluster, wanted: &str) {
     let done = |o: &Value| {
+        // Its status has the generation as text.
+        let generation = o["metadata"]["generation"].to_string();
         release(o) == wanted
             && o["status"]["phase"] == "Healthy"
-            && text(&o["status"]["observedGeneration"]) == o["metadata"]["generation"].to_string()
+            && text(&o["status"]["observedGeneration"]) == generation
     };
     cluster.until(&format!("promoted to {wanted}"), "Rollout", NAMESPACE, "web", 2 * MINUTE, done).await;
 }

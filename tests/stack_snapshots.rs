@@ -7,13 +7,11 @@ use std::process::Command;
 
 use evenkeel::api::{MonitoringStack, NotificationChannel};
 use evenkeel::cli::render::{Rendered, objects};
-use evenkeel::hidden::Hidden;
 use evenkeel::k8s::manifests::{Built, Manifests};
 use evenkeel::k8s::meta::Owner;
 use evenkeel::stack::around::Around;
 use evenkeel::stack::build::build;
 use evenkeel::stack::component::grafana_dashboards::Found;
-use evenkeel::stack::routes::Secrets;
 use evenkeel::stack::validate::{Home, Known, Problem, validate};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
@@ -46,13 +44,9 @@ fn outcome(input: &str) -> Outcome {
     let around = Around { dashboards: maps.iter().filter_map(Found::of).collect(), ..Around::default() };
     let known = Known {
         channels: typed::<NotificationChannel>(&of_kind, "NotificationChannel"),
-        secrets: Secrets::Unknown,
         namespaces: namespaces.iter().map(|n| (n.name_any(), n.labels().clone())).collect(),
-        claims: BTreeMap::new(),
-        sizes: BTreeMap::new(),
-        tokens: None,
-        fresh_token: Hidden::new("fresh-token"),
         around,
+        ..Known::offline()
     };
     let home = Home {
         owner: Owner {

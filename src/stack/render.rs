@@ -1,15 +1,10 @@
 //! What the operator would apply, without a cluster. Pure.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt;
 
-use super::around::Around;
 use super::build::{self, BuildError};
-use super::routes::Secrets;
 use super::validate::{Home, Known, Problem, Refused, Stack, validate};
 use crate::api::{GROUP, MonitoringStack, NotificationChannel};
-use crate::hidden::Hidden;
 use crate::k8s::manifests::{Built, Manifests};
 use crate::k8s::meta::Owner;
 
@@ -37,16 +32,7 @@ pub fn problems(stack: &MonitoringStack, channels: &[NotificationChannel]) -> Re
 fn offline(stack: &MonitoringStack, channels: &[NotificationChannel]) -> Result<(Stack, Vec<Problem>), Refused> {
     let namespace = stack.namespace().unwrap_or_else(|| "default".to_owned());
     let within = |channel: &&NotificationChannel| channel.namespace().is_none_or(|n| n == namespace);
-    let known = Known {
-        channels: channels.iter().filter(within).cloned().collect(),
-        secrets: Secrets::Unknown,
-        namespaces: vec![],
-        claims: BTreeMap::new(),
-        sizes: BTreeMap::new(),
-        tokens: None,
-        fresh_token: Hidden::new("made-by-the-operator"),
-        around: Around::default(),
-    };
+    let known = Known { channels: channels.iter().filter(within).cloned().collect(), ..Known::offline() };
     let home = Home {
         owner: Owner {
             api_version: format!("{GROUP}/v1alpha1"),

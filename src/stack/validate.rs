@@ -49,6 +49,22 @@ pub struct Known {
     pub around: Around,
 }
 
+impl Known {
+    /// Where there is no cluster to ask: Secrets are taken to be there, nothing else is. The token is a placeholder.
+    pub fn offline() -> Self {
+        Self {
+            channels: vec![],
+            secrets: Secrets::Unknown,
+            namespaces: vec![],
+            claims: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            tokens: None,
+            fresh_token: Hidden::new("made-by-the-operator"),
+            around: Around::default(),
+        }
+    }
+}
+
 /// Where the stack lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Home {
@@ -314,16 +330,7 @@ mod tests {
 
     /// Of a cluster in which nothing is.
     pub(super) fn known() -> Known {
-        Known {
-            channels: vec![],
-            secrets: Secrets::Known(BTreeMap::new()),
-            namespaces: vec![],
-            claims: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-            tokens: None,
-            fresh_token: Hidden::new("token"),
-            around: Around::default(),
-        }
+        Known { secrets: Secrets::Known(BTreeMap::new()), ..Known::offline() }
     }
 
     #[test]

@@ -8,10 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use evenkeel::api::MonitoringStack;
-use evenkeel::hidden::Hidden;
 use evenkeel::k8s::meta::Owner;
 use evenkeel::stack::build::build;
-use evenkeel::stack::routes::Secrets;
 use evenkeel::stack::validate::{Home, Known, Problem, validate};
 use serde_json::{Value, json};
 
@@ -24,15 +22,7 @@ pub fn configs(logs: &Value) -> (Vec<(String, Value)>, Vec<Problem>) {
         "spec": {"discovery": {}, "loki": {}, "jaeger": {}, "logs": logs},
     }))
     .expect("a stack");
-    let known = Known {
-        channels: vec![],
-        secrets: Secrets::Unknown,
-        namespaces: vec![],
-        claims: Default::default(),
-        sizes: Default::default(),
-        tokens: None,
-        fresh_token: Hidden::new("fresh-token"),
-    };
+    let known = Known::offline();
     let home = Home {
         owner: Owner {
             api_version: "evenkeel.dev/v1alpha1".into(),

@@ -263,7 +263,7 @@ impl Memory {
     /// Tells all that a stack's files hold from what they held before.
     pub fn revision(&self, key: &str) -> String {
         let written = self.written(key);
-        digest(written.iter().flat_map(|(_, revision)| [revision.as_str()]), 16)
+        digest(written.values().map(String::as_str), 16)
     }
 
     /// The pods of a stack that said that they have not loaded what was written.

@@ -1,15 +1,11 @@
-use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hidden::Hidden;
 use crate::k8s::manifests::{Applied, Manifests};
 use crate::k8s::meta::Owner;
-use crate::stack::around::Around;
 use crate::stack::build::{Revisions, build};
 use crate::stack::observed::{Shortfall, SloNeeds};
-use crate::stack::routes::Secrets;
 use crate::stack::validate::{Home, Known, validate};
 use crate::stack::workloads;
 
@@ -46,16 +42,7 @@ impl World {
             cluster_role_prefix: "prefix".into(),
             rotation: None,
         };
-        let known = Known {
-            channels: vec![],
-            secrets: Secrets::Unknown,
-            namespaces: vec![],
-            claims: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-            tokens: None,
-            fresh_token: Hidden::new("token"),
-            around: Around::default(),
-        };
+        let known = Known::offline();
         let (stack, problems) = validate(&serde_json::from_value(spec).unwrap(), home, known).unwrap();
         let plan = build(&stack).unwrap();
         let mut stateful_sets = plan.manifests.stateful_sets;

@@ -84,15 +84,7 @@ mod tests {
     use serde_json::json;
 
     fn known(secrets: crate::stack::routes::Secrets) -> Known {
-        Known {
-            channels: vec![],
-            secrets,
-            namespaces: vec![],
-            claims: Default::default(),
-            sizes: Default::default(),
-            tokens: None,
-            fresh_token: crate::hidden::Hidden::new("t"),
-        }
+        Known { secrets, ..Known::offline() }
     }
 
     fn checked(spec: serde_json::Value) -> Result<Vec<Problem>, String> {

@@ -1,0 +1,113 @@
+//! What a stack with logs, traces and dashboards does with what is old, and with what is wrong.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::harness::*;
+use crate::lab::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_are_old_are_really_gone() {
+    let cluster = Cluster::bare().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-lab-short";
+    cluster.fresh_namespace(namespace).await;
+    // A day is the least that Loki keeps: the old lines are two days old when they are written. What waits for minutes in
+    // production is told to wait for seconds.
+    cluster
+        .apply(&format!(
+            "
+apiVersion: evenkeel.dev/v1alpha1
+kind: MonitoringStack
+metadata: {{name: short, namespace: {namespace}}}
+spec:
+  loki:
+    retention: 1d
+    pod: {{extraArgs: ['-compactor.compaction-interval=5s', '-compactor.retention-delete-delay=1s', '-ingester.max-chunk-age=10s', '-ingester.chunks-idle-period=2s', '-ingester.flush-check-period=1s']}}
+"
+        ))
+        .await;
+    cluster.ready("MonitoringStack", namespace, "short", Duration::from_secs(120)).await;
+    let labels = "app.kubernetes.io/name=loki,app.kubernetes.io/instance=short";
+    let (_, ip) = cluster.pods(namespace, labels).await.remove(0);
+    let now = Timestamp::now();
+    let push = |at: Timestamp, line: &str| {
+        let entry = json!([at.as_nanosecond().to_string(), line]);
+        let body = json!({"streams": [{"stream": {"source": "e2e"}, "values": [entry]}]});
+        cluster.http.post(format!("http://{ip}:3100/loki/api/v1/push")).json(&body).send()
+    };
+    for (hours, line) in [(30, "old"), (0, "young")] {
+        let answer = push(now - Duration::from_secs(hours * 3600), line).await.expect("an answer");
+        assert!(answer.status().is_success(), "{line}: {:?}", answer.text().await);
+    }
+    let lines = || async {
+        let query = [
+            ("query", "{source=\"e2e\"}".to_owned()),
+            ("start", (now - Duration::from_secs(40 * 3600)).as_nanosecond().to_string()),
+            ("end", (Timestamp::now() + Duration::from_secs(1)).as_nanosecond().to_string()),
+        ];
+        let url = format!("http://{ip}:3100/loki/api/v1/query_range");
+        let answer: Value = cluster.http.get(url).query(&query).send().await.ok()?.json().await.ok()?;
+        let found = answer["data"]["result"].to_string();
+        Some((found.contains("\"old\""), found.contains("\"young\"")))
+    };
+    eventually("both lines", Duration::from_secs(20), || async { (lines().await? == (true, true)).then_some(()) })
+        .await;
+    // Loki writes its index every quarter of an hour, and when it starts with what it finds.
+    let shutdown = format!("http://{ip}:3100/ingester/shutdown?flush=true&terminate=true");
+    let _ = cluster.http.post(shutdown).send().await;
+    eventually("the old line is gone and the young one is there", Duration::from_secs(240), || async {
+        (lines().await? == (false, true)).then_some(())
+    })
+    .await;
+    cluster.delete("Namespace", "", namespace).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named_and_the_rest_works() {
+    let lab = Lab::open().await;
+    let (cluster, namespace) = (&lab.cluster, "e2e-lab-wrong");
+    let _together = cluster.together().await;
+    cluster.fresh_namespace(namespace).await;
+    cluster
+        .apply(&format!(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: broken-board, namespace: {namespace}, labels: {{grafana_dashboard: '1'}}}}
+data: {{board.json: '{{\"title\": \"half'}}
+---
+apiVersion: evenkeel.dev/v1alpha1
+kind: MonitoringStack
+metadata: {{name: wrong, namespace: {namespace}}}
+spec:
+  prometheus: {{}}
+  loki: {{storage: {{size: 1Gi, storageClassName: no-such-class}}}}
+  grafana: {{plugins: [{{name: 'Not A Plugin'}}]}}
+  logs:
+    otlp: {{}}
+    redact: {{presets: [credentials], patterns: ['(unclosed']}}
+"
+        ))
+        .await;
+    let named = |stack: &Value| {
+        let told = stack["status"].to_string();
+        ["no-such-class", "(unclosed", "Not A Plugin", "broken-board"].iter().all(|words| told.contains(words))
+    };
+    let stack =
+        cluster.until("all four named", "MonitoringStack", namespace, "wrong", Duration::from_secs(90), named).await;
+    println!("{}", text(&condition_of(&stack, "Ready")["message"]));
+    eventually("Prometheus and the gateway run all the same", Duration::from_secs(120), || async {
+        let stack = cluster.get("MonitoringStack", namespace, "wrong").await;
+        let ready = |name: &str| {
+            let all = stack["status"]["components"].as_array()?;
+            all.iter().find(|c| c["name"] == name && c["ready"].as_i64() > Some(0)).map(|_| ())
+        };
+        ready("prometheus")?;
+        ready("log-gateway")
+    })
+    .await;
+    cluster.delete("Namespace", "", namespace).await;
+}

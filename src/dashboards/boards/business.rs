@@ -9,8 +9,8 @@ use crate::dashboards::variables::text;
 
 /// The dashboard.
 pub fn board(_: Parts) -> Model {
-    let about = "A template: write the names of your counters into the fields above, save a copy, and it is the dashboard of \
-                 your business.";
+    let about = "A template: write the names of your counters into the fields above, save a copy, and it is the \
+                 dashboard of your business.";
     Board::new("business", "Business (template)", about, &["services", "template"])
         .variables([
             text("orders", "Orders", "Counter of what customers begin.", "orders_total"),

@@ -4,7 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Unit};
-use crate::dashboards::panels::{bars, logs, stat, timeseries, words};
+use crate::dashboards::panels::{bars, logs, stat, timeseries};
+use crate::dashboards::settings::words;
 use crate::dashboards::variables::values;
 
 /// Targets of the exporters.
@@ -12,7 +13,8 @@ const ON: &str = r#"namespace=~"$namespace", instance=~"$instance""#;
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "Connections, hit rates, slow queries, replication and size of PostgreSQL, MySQL (MariaDB) and Redis.";
+    let about = "Connections, hit rates, slow queries, replication and size of PostgreSQL, \
+                 MySQL (MariaDB) and Redis.";
     let up = r#"{__name__=~"pg_up|mysql_up|redis_up"}"#;
     let up_in = r#"{__name__=~"pg_up|mysql_up|redis_up", namespace=~"$namespace"}"#;
     Board::new("database", "Database and cache", about, &["data"])
@@ -70,7 +72,8 @@ fn now() -> Line {
 
 fn postgres_connections() -> String {
     format!(
-        "sum by (instance) (pg_stat_activity_count{{{ON}}}) / max by (instance) (pg_settings_max_connections{{{ON}}})"
+        "sum by (instance) (pg_stat_activity_count{{{ON}}}) / max by (instance) \
+         (pg_settings_max_connections{{{ON}}})"
     )
 }
 
@@ -155,7 +158,8 @@ fn postgres_size() -> Line {
 
 fn mysql_connections() -> String {
     format!(
-        "max by (instance) (mysql_global_status_threads_connected{{{ON}}}) / max by (instance) (mysql_global_variables_max_connections{{{ON}}})"
+        "max by (instance) (mysql_global_status_threads_connected{{{ON}}}) / max by \
+         (instance) (mysql_global_variables_max_connections{{{ON}}})"
     )
 }
 
@@ -200,7 +204,10 @@ fn mysql_waits() -> Line {
 }
 
 fn redis_connections() -> String {
-    format!("max by (instance) (redis_connected_clients{{{ON}}}) / max by (instance) (redis_config_maxclients{{{ON}}})")
+    format!(
+        "max by (instance) (redis_connected_clients{{{ON}}}) / max by (instance) \
+         (redis_config_maxclients{{{ON}}})"
+    )
 }
 
 fn redis_hits() -> String {
@@ -272,5 +279,10 @@ fn redis_memory() -> Line {
 fn slow_queries() -> Line {
     // PostgreSQL's log_min_duration_statement, and MySQL's slow query log.
     let query = r#"{namespace=~"$namespace"} |~ "duration: [0-9]+\\.[0-9]+ ms|Query_time: [0-9.]+""#;
-    lists([logs("Slow queries", "Lines of PostgreSQL and MySQL that tell how long a query took. What counts as slow is a setting of the server.").log(query, "")])
+    lists([logs(
+        "Slow queries",
+        "Lines of PostgreSQL and MySQL that tell how long a query took. What counts \
+         as slow is a setting of the server.",
+    )
+    .log(query, "")])
 }

@@ -4,14 +4,16 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Property, Unit};
-use crate::dashboards::panels::{barchart, bars, colored_floors, logs, stacked, stat, table, timeseries};
+use crate::dashboards::panels::{barchart, bars, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::colored_floors;
 
 /// Pods of the operator: those that say whether they lead.
 const OPERATOR: &str = "and on (job, instance) evenkeel_leader";
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "What Evenkeel repaired and whether it helped, the rules and SLOs it keeps, and how it fares itself.";
+    let about = "What Evenkeel repaired and whether it helped, the rules and SLOs it keeps, \
+                 and how it fares itself.";
     Board::new("operator", "The operator and its repairs", about, &["monitoring"])
         .since("now-6h")
         .links(&[("Stack", "stack", "What the operator keeps running"), ("SLOs", "slo", "Error budgets")])
@@ -56,7 +58,8 @@ fn now() -> Line {
             "From an alert's arrival to the first effect, over the time range.",
         )
         .metric(
-            "histogram_quantile(0.95, sum by (le) (increase(evenkeel_alert_to_action_seconds_bucket[$__range])))",
+            "histogram_quantile(0.95, sum by (le) \
+             (increase(evenkeel_alert_to_action_seconds_bucket[$__range])))",
             "",
         )
         .limits(10.0, 60.0)
@@ -78,7 +81,11 @@ fn runs() -> Line {
             .colored("Failed", Color::Red)
             .colored("Running|Verifying|Pending", Color::Blue),
         barchart("Verdicts", Unit::Count, "Runs that were closed within the time range, by verdict.")
-            .metric("round(sum by (verdict) (increase(evenkeel_response_runs_closed_total[$__range])))", "{{verdict}}")
+            .metric(
+                "round(sum by (verdict) \
+                 (increase(evenkeel_response_runs_closed_total[$__range])))",
+                "{{verdict}}",
+            )
             .by("verdict"),
     ])
 }
@@ -86,7 +93,11 @@ fn runs() -> Line {
 fn repairs() -> Line {
     graphs([
         bars("Closed runs", Unit::Count, "Runs that were closed, by verdict.")
-            .metric("sum by (verdict) (increase(evenkeel_response_runs_closed_total[$__rate_interval]))", "{{verdict}}")
+            .metric(
+                "sum by (verdict) \
+                 (increase(evenkeel_response_runs_closed_total[$__rate_interval]))",
+                "{{verdict}}",
+            )
             .colored("Pass", Color::Green)
             .colored("Fail", Color::Red)
             .colored("Inconclusive", Color::Orange),
@@ -119,12 +130,24 @@ fn receiver() -> Line {
 
 fn rules() -> Line {
     graphs([
-        timeseries("Rules by state", Unit::Count, "Rules that were accepted, that Prometheus has loaded, and that were rejected. Accepted and loaded are equal but for seconds.")
-            .metric("max by (exported_namespace, stack, state) (evenkeel_rules)", "{{exported_namespace}}/{{stack}} {{state}}")
-            .colored(".*rejected", Color::Red)
-            .from_zero(),
+        timeseries(
+            "Rules by state",
+            Unit::Count,
+            "Rules that were accepted, that Prometheus has loaded, and that were \
+             rejected. Accepted and loaded are equal but for seconds.",
+        )
+        .metric(
+            "max by (exported_namespace, stack, state) (evenkeel_rules)",
+            "{{exported_namespace}}/{{stack}} {{state}}",
+        )
+        .colored(".*rejected", Color::Red)
+        .from_zero(),
         timeseries("SLOs by state", Unit::Count, "How many SLOs stand in each state.")
-            .metric("sum by (state) (max by (exported_namespace, slo, state) (evenkeel_slo_state))", "{{state}}")
+            .metric(
+                "sum by (state) (max by (exported_namespace, slo, state) \
+                 (evenkeel_slo_state))",
+                "{{state}}",
+            )
             .colored("Healthy", Color::Green)
             .colored("AtRisk", Color::Orange)
             .colored("Burning|Exhausted", Color::Red)

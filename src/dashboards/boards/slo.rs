@@ -4,7 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Property, Unit};
-use crate::dashboards::panels::{bars, colored_floors, colored_limits, gauge, stat, table, timeseries};
+use crate::dashboards::panels::{bars, gauge, stat, table, timeseries};
+use crate::dashboards::settings::{colored_floors, colored_limits};
 use crate::dashboards::variables::values;
 use crate::slo::series;
 
@@ -71,7 +72,8 @@ fn now() -> Line {
         stat("SLOs", Unit::Count, "SLOs that are measured.").metric(format!("count({})", objective()), ""),
         gauge(
             "Least budget left",
-            "The SLO, and of it the group, with the least error budget left. Below zero the objective is missed.",
+            "The SLO, and of it the group, with the least error budget left. Below zero \
+             the objective is missed.",
         )
         .metric(format!("min({})", remaining()), "")
         .floors(0.1, 0.5),
@@ -153,7 +155,8 @@ fn burn_rates() -> Line {
         timeseries(
             &format!("Burn rate, {window}"),
             Unit::Times,
-            "How many times as fast as it may the budget is spent, the worst group of each SLO. At 1 it lasts exactly for the window.",
+            "How many times as fast as it may the budget is spent, the worst group of \
+             each SLO. At 1 it lasts exactly for the window.",
         )
         .metric(format!("max by ({BY}) ({})", burn(window)), "{{slo_namespace}}/{{slo}}")
         .limits(warning, critical)

@@ -111,7 +111,7 @@ impl Panel {
     }
 
     /// A scale that begins at zero.
-    pub fn from_zero(mut self) -> Self {
+    pub fn zero_based(mut self) -> Self {
         self.field_config.defaults.min = Some(0.0);
         self
     }

@@ -209,7 +209,7 @@ fn processor() -> Line {
             "{{node}} {{instance}}",
         )
         .limits(1.0, 2.0)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -331,7 +331,7 @@ fn pressure() -> Line {
         .metric(share("memory"), "{{node}} memory")
         .metric(share("io"), "{{node}} disk")
         .limits(0.2, 0.5)
-        .from_zero(),
+        .zero_based(),
         timeseries(
             "Sent again",
             Unit::Ratio,
@@ -346,7 +346,7 @@ fn pressure() -> Line {
             "{{node}} {{instance}}",
         )
         .limits(0.01, 0.05)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -373,7 +373,7 @@ fn limits() -> Line {
         )
         .metric(format!("abs(node_timex_offset_seconds{{{NODE}}})"), "{{node}} {{instance}}")
         .limits(0.05, 0.5)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 

@@ -105,7 +105,7 @@ fn repairs() -> Line {
             .metric(quantile("0.5", "evenkeel_alert_to_action_seconds", "le"), "p50")
             .metric(quantile("0.95", "evenkeel_alert_to_action_seconds", "le"), "p95")
             .limits(10.0, 60.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -122,7 +122,7 @@ fn receiver() -> Line {
             .metric(quantile("0.5", "evenkeel_webhook_duration_seconds", "le"), "p50")
             .metric(quantile("0.99", "evenkeel_webhook_duration_seconds", "le"), "p99")
             .limits(1.0, 5.0)
-            .from_zero(),
+            .zero_based(),
         bars("Alerts without a response", Unit::CountsPerSecond, "Alerts that no AlertResponse matched.")
             .metric("sum(rate(evenkeel_alerts_unmatched_total[$__rate_interval]))", "unmatched"),
     ])
@@ -141,7 +141,7 @@ fn rules() -> Line {
             "{{exported_namespace}}/{{stack}} {{state}}",
         )
         .colored(".*rejected", Color::Red)
-        .from_zero(),
+        .zero_based(),
         timeseries("SLOs by state", Unit::Count, "How many SLOs stand in each state.")
             .metric(
                 "sum by (state) (max by (exported_namespace, slo, state) \
@@ -151,7 +151,7 @@ fn rules() -> Line {
             .colored("Healthy", Color::Green)
             .colored("AtRisk", Color::Orange)
             .colored("Burning|Exhausted", Color::Red)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -179,14 +179,14 @@ fn reconciles() -> Line {
     graphs([
         timeseries("Reconciles", Unit::OperationsPerSecond, "Reconciles per second by kind.")
             .metric(rate("evenkeel_reconciles_total", "kind"), "{{kind}}")
-            .from_zero(),
+            .zero_based(),
         bars("Failed reconciles", Unit::OperationsPerSecond, "By kind and reason; an Event on the object says more.")
             .metric(format!("{} > 0", rate("evenkeel_reconcile_errors_total", "kind, reason")), "{{kind}} {{reason}}")
             .no_value("None"),
         timeseries("Time of a reconcile, p95", Unit::Seconds, "How long a reconcile takes, by kind.")
             .metric(quantile("0.95", "evenkeel_reconcile_duration_seconds", "kind, le"), "{{kind}}")
             .limits(5.0, 30.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -194,10 +194,10 @@ fn process() -> Line {
     graphs([
         timeseries("CPU", Unit::Cores, "Cores in use by each replica of the operator.")
             .metric(format!("rate(process_cpu_seconds_total[$__rate_interval]) {OPERATOR}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Memory", Unit::Bytes, "Resident memory of each replica of the operator.")
             .metric(format!("process_resident_memory_bytes {OPERATOR}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Lease",
             Unit::None,

@@ -74,7 +74,7 @@ fn traffic() -> Line {
                 "workloads",
                 "${namespace:queryparam}&var-workload=${__field.labels.workload}",
             ))
-            .from_zero()
+            .zero_based()
             .figures(),
         timeseries("Error rate", Unit::Ratio, "Share of 5xx answers by workload. Warning at 5 %, critical at 10 %.")
             .metric(ratio, "{{workload}}")
@@ -84,7 +84,7 @@ fn traffic() -> Line {
                 "${namespace:queryparam}&var-workload=${__field.labels.workload}",
             ))
             .limits(0.05, 0.1)
-            .from_zero()
+            .zero_based()
             .figures(),
     ])
 }
@@ -114,7 +114,7 @@ fn latency() -> Line {
         .metric(quantile("0.99"), "p99")
         .exemplars()
         .limits(1.0, 2.0)
-        .from_zero()
+        .zero_based()
         .figures(),
         heatmap(
             "Distribution of the latency",
@@ -155,7 +155,7 @@ fn connections() -> Line {
             "Connections of the applications' pools that are in use, by workload (db_client_connection_used).",
         )
         .metric(format!("sum by (workload) ({used})"), "{{workload}}")
-        .from_zero(),
+        .zero_based(),
         timeseries(
             "Fullest connection pool",
             Unit::Ratio,
@@ -199,7 +199,7 @@ fn slow_queries() -> Line {
             "{{instance}} {{datname}}",
         )
         .limits(60.0, 300.0)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 

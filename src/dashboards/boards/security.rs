@@ -88,7 +88,7 @@ fn refused() -> Line {
         )
         .metric(total("401|407"), "now")
         .metric(r#"sum(rate(${requests}{@of, ${code}=~"401|407"}[$__rate_interval] offset 1d))"#, "yesterday")
-        .from_zero(),
+        .zero_based(),
     ])
 }
 

@@ -160,7 +160,7 @@ fn burn_rates() -> Line {
         )
         .metric(format!("max by ({BY}) ({})", burn(window)), "{{slo_namespace}}/{{slo}}")
         .limits(warning, critical)
-        .from_zero()
+        .zero_based()
     };
     graphs([graph("1h", 6.0, 14.4), graph("6h", 3.0, 6.0), graph("3d", 1.0, 3.0)])
 }
@@ -170,7 +170,7 @@ fn events() -> Line {
     graphs([
         timeseries("Events", Unit::RequestsPerSecond, "Events per second that count towards each SLO, over 5 minutes.")
             .metric(sum(series::TOTAL_RATE), "{{slo_namespace}}/{{slo}}")
-            .from_zero(),
+            .zero_based(),
         bars("Bad events", Unit::RequestsPerSecond, "Events per second that spend the budget, over 5 minutes.")
             .metric(sum(series::ERRORS_RATE), "{{slo_namespace}}/{{slo}}"),
     ])

@@ -116,9 +116,9 @@ fn scraping() -> Line {
     graphs([
         stacked("Targets by job", Unit::Count, "Targets that answer, by job.").metric("sum by (job) (up)", "{{job}}"),
         timeseries("Targets down by job", Unit::Count, "Targets that do not answer, by job.")
-            .metric("count by (job) (up == 0)", "{{job}}")
+            .metric("count by (job) (up == 0) or sum by (job) (0 * up)", "{{job}}")
             .at_most(1.0)
-            .from_zero()
+            .zero_based()
             .no_value("All answer"),
         timeseries(
             "Slowest scrapes",
@@ -127,7 +127,7 @@ fn scraping() -> Line {
         )
         .metric("topk(10, max by (job) (scrape_duration_seconds))", "{{job}}")
         .limits(5.0, 10.0)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -135,10 +135,10 @@ fn series() -> Line {
     graphs([
         timeseries("Series", Unit::Count, "Series in memory. They decide how much memory Prometheus needs.")
             .metric(format!("prometheus_tsdb_head_series{{{OWN}}}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Samples", Unit::CountsPerSecond, "Samples per second that are written.")
             .metric(rate("prometheus_tsdb_head_samples_appended_total", OWN, "pod"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Storage", Unit::Bytes, "Blocks and write-ahead log on disk.")
             .metric(format!("prometheus_tsdb_storage_blocks_bytes{{{OWN}}}"), "{{pod}} blocks")
             .metric(format!("prometheus_tsdb_wal_storage_size_bytes{{{OWN}}}"), "{{pod}} log"),
@@ -162,18 +162,18 @@ fn rules() -> Line {
         )
         .metric(format!("topk(10, max by (rule_group) ({slow}))"), "{{rule_group}}")
         .limits(0.5, 0.9)
-        .from_zero(),
+        .zero_based(),
         bars(
             "Failed and missed evaluations",
             Unit::CountsPerSecond,
             "Evaluations of rules that failed, and of groups that were left out.",
         )
         .metric(
-            format!("{} > 0", rate("prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
+            format!("topk(5, {})", rate("prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
             "{{rule_group}} failed",
         )
         .metric(
-            format!("{} > 0", rate("prometheus_rule_group_iterations_missed_total", OWN, "rule_group")),
+            format!("topk(5, {})", rate("prometheus_rule_group_iterations_missed_total", OWN, "rule_group")),
             "{{rule_group}} missed",
         )
         .no_value("None"),
@@ -201,7 +201,7 @@ fn queries() -> Line {
             "{{slice}}",
         )
         .limits(1.0, 5.0)
-        .from_zero(),
+        .zero_based(),
         timeseries("Requests", Unit::RequestsPerSecond, "Requests to Prometheus by status code.")
             .metric(rate("prometheus_http_requests_total", OWN, "code"), "{{code}}")
             .colored_codes(),
@@ -212,21 +212,23 @@ fn queries() -> Line {
 }
 
 fn alertmanager() -> Line {
+    // A single one has no mesh, and no metrics about it.
+    let alone = format!("count(alertmanager_build_info{{{OWN}}})");
     graphs([
         timeseries("Alerts", Unit::Count, "Alerts by state, and silences that are active.")
             .metric(format!("max by (state) (alertmanager_alerts{{{OWN}}})"), "{{state}}")
             .metric(format!(r#"max(alertmanager_silences{{{OWN}, state="active"}})"#), "silences")
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Peers",
             Unit::Count,
             "Alertmanagers that see each other, and those that were lost. Peers that do \
              not see each other notify twice.",
         )
-        .metric(format!("min(alertmanager_cluster_members{{{OWN}}})"), "seen")
-        .metric(format!("max(alertmanager_cluster_failed_peers{{{OWN}}})"), "lost")
+        .metric(format!("min(alertmanager_cluster_members{{{OWN}}}) or {alone}"), "seen")
+        .metric(format!("max(alertmanager_cluster_failed_peers{{{OWN}}}) or 0 * {alone}"), "lost")
         .colored("lost", Color::Red)
-        .from_zero(),
+        .zero_based(),
         timeseries(
             "Invalid alerts",
             Unit::CountsPerSecond,
@@ -243,7 +245,7 @@ fn delivery() -> Line {
     let all = rate("alertmanager_notifications_total", OWN, "integration");
     graphs([
         timeseries("Notifications", Unit::CountsPerSecond, "Messages per second by kind of receiver.")
-            .metric(format!("{all} > 0"), "{{integration}}")
+            .metric(format!("topk(5, {all})"), "{{integration}}")
             .no_value("None"),
         timeseries(
             "Notifications that failed",
@@ -263,7 +265,7 @@ fn delivery() -> Line {
                 "{{integration}}",
             )
             .limits(5.0, 15.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 

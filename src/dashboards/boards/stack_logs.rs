@@ -34,10 +34,10 @@ fn loki_intake() -> Line {
     graphs([
         timeseries("Lines", Unit::CountsPerSecond, "Lines per second that Loki takes.")
             .metric(rate("loki_distributor_lines_received_total", OWN, "pod"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Volume", Unit::BytesPerSecond, "Bytes per second that Loki takes, before compression.")
             .metric(rate("loki_distributor_bytes_received_total", OWN, "pod"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         bars(
             "Lines refused",
             Unit::CountsPerSecond,
@@ -70,7 +70,7 @@ fn loki_store() -> Line {
         )
         .metric(format!("sum by (pod) (loki_ingester_memory_streams{{{OWN}}})"), "{{pod}} streams")
         .metric(format!("sum by (pod) (loki_ingester_memory_chunks{{{OWN}}})"), "{{pod}} chunks")
-        .from_zero(),
+        .zero_based(),
         bars(
             "Failed writes to the store",
             Unit::CountsPerSecond,
@@ -92,10 +92,10 @@ fn loki_store() -> Line {
             "retention",
         )
         .limits(7200.0, 86_400.0)
-        .from_zero(),
+        .zero_based(),
         bars("Failed rules", Unit::CountsPerSecond, "Evaluations of rules about logs that failed.")
             .metric(
-                format!("{} > 0", rate("loki_prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
+                format!("topk(5, {})", rate("loki_prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
                 "{{rule_group}}",
             )
             .no_value("None"),
@@ -113,11 +113,11 @@ fn collector_flow() -> Line {
         timeseries("Taken", Unit::CountsPerSecond, "Lines and spans per second by receiver.")
             .metric(of("otelcol_receiver_accepted_log_records", "job, receiver"), "{{job}} {{receiver}} lines")
             .metric(of("otelcol_receiver_accepted_spans", "job, receiver"), "{{job}} {{receiver}} spans")
-            .from_zero(),
+            .zero_based(),
         timeseries("Sent", Unit::CountsPerSecond, "Lines and spans per second by exporter.")
             .metric(of("otelcol_exporter_sent_log_records", "job, exporter"), "{{job}} {{exporter}} lines")
             .metric(of("otelcol_exporter_sent_spans", "job, exporter"), "{{job}} {{exporter}} spans")
-            .from_zero(),
+            .zero_based(),
         bars(
             "Refused and lost",
             Unit::CountsPerSecond,
@@ -154,10 +154,10 @@ fn collector_queues() -> Line {
             "Lines per second that were dropped because a rule says so.",
         )
         .metric(collector("otelcol_processor_filter_logs[._]filtered", COLLECTORS, "job, filter"), "{{job}} {{filter}}")
-        .from_zero(),
+        .zero_based(),
         timeseries("Memory", Unit::Bytes, "Resident memory of each collector. Near its limit it refuses what comes.")
             .metric(memory(COLLECTORS), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -168,7 +168,7 @@ pub fn jaeger() -> Line {
         timeseries("Spans", Unit::CountsPerSecond, "Spans per second that came and that were stored.")
             .metric(collector("otelcol_receiver_accepted_spans", JAEGER, "pod"), "{{pod}} taken")
             .metric(collector("otelcol_exporter_sent_spans", JAEGER, "pod"), "{{pod}} stored")
-            .from_zero(),
+            .zero_based(),
         bars("Lost", Unit::CountsPerSecond, "Spans per second that were refused or could not be stored.")
             .metric(collector("otelcol_receiver_refused_spans", JAEGER, "pod"), "{{pod}} refused")
             .metric(collector("otelcol_exporter_send_failed_spans", JAEGER, "pod"), "{{pod}} not stored"),
@@ -189,6 +189,6 @@ pub fn jaeger() -> Line {
                 "{{operation}}",
             )
             .limits(2.0, 10.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }

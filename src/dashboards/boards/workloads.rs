@@ -99,7 +99,7 @@ fn cpu() -> Line {
                 "{{pod}} {{container}}",
             )
             .limits(0.8, 0.95)
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Throttled",
             Unit::Ratio,
@@ -133,7 +133,7 @@ fn memory() -> Line {
             ),
             "{{pod}} {{container}}",
         )
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -208,7 +208,7 @@ fn rollouts() -> Line {
             .metric(missing("statefulset", "replicas", "status_replicas_ready"), "StatefulSet {{statefulset}}")
             .metric(daemons, "DaemonSet {{daemonset}}")
             .at_most(1.0)
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Autoscalers",
             Unit::Ratio,

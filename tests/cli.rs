@@ -358,3 +358,17 @@ fn the_definitions_can_be_written_to_a_directory() {
     let kept = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")).unwrap().count();
     assert_eq!(count, kept);
 }
+
+#[test]
+fn dashboards_are_written_one_file_each_in_the_folders_of_grafana() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let output = evenkeel(&["dashboards", "--directory", directory, "--without", "loki,jaeger"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(printed.contains("/Services/overview.json\n") && !printed.contains("logs.json"), "{printed}");
+    for path in printed.lines() {
+        let json: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        assert!(json["uid"].as_str().unwrap().starts_with("evenkeel-"), "{path}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The dashboards that ship: typed code that renders to Grafana's JSON. Pure.
 //!
-//! `boards` holds one file for each dashboard; `panels`, `builder` and `variables` are what they are made of, `model`,
-//! `panel` and `visual` Grafana's schema. Adding one: a file in `boards` and a line in `SHIPPED`.
+//! `boards` holds one file for each dashboard; `panels`, `settings`, `builder` and `variables` are what they are made of,
+//! `model`, `panel` and `visual` are Grafana's schema. Adding one: a file in `boards` and a line in `SHIPPED`.
 
 mod boards;
 mod builder;
@@ -9,6 +9,7 @@ mod model;
 mod panel;
 mod panels;
 mod query;
+mod settings;
 mod variables;
 mod visual;
 
@@ -53,7 +54,7 @@ struct Entry {
 
 const SERVICES: &str = "Services";
 const KUBERNETES: &str = "Kubernetes";
-const DATA: &str = "Data stores";
+const DATABASES: &str = "Databases";
 const MONITORING: &str = "Monitoring";
 
 fn metrics(parts: Parts) -> bool {
@@ -72,7 +73,7 @@ const SHIPPED: [Entry; 10] = [
     Entry { folder: SERVICES, name: "business", needs: metrics, make: boards::business::board },
     Entry { folder: KUBERNETES, name: "workloads", needs: metrics, make: boards::workloads::board },
     Entry { folder: KUBERNETES, name: "node", needs: metrics, make: boards::node::board },
-    Entry { folder: DATA, name: "database", needs: metrics, make: boards::database::board },
+    Entry { folder: DATABASES, name: "database", needs: metrics, make: boards::database::board },
     Entry { folder: MONITORING, name: "stack", needs: metrics, make: boards::stack::board },
     Entry { folder: MONITORING, name: "operator", needs: metrics, make: boards::operator::board },
 ];

@@ -26,6 +26,7 @@ pub fn by_workload(series: &str) -> String {
 }
 
 /// A counter of an OpenTelemetry Collector: some versions and settings write `_total` behind its name, others do not.
+/// `name` is a regular expression, since a dot in a name stays one in Prometheus 3.
 pub fn counted(name: &str, matchers: &str) -> String {
     format!(r#"{{__name__=~"{name}(_total)?", {matchers}}}"#)
 }
@@ -193,5 +194,41 @@ pub fn firing(selector: &str) -> Annotation {
         title_format: "{{alertname}}".into(),
         text_format: "{{namespace}} {{service}}".into(),
         tag_keys: "severity".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_pod_tells_its_workload() {
+        let pattern = regex::Regex::new(&format!("^(.+?){}$", suffix())).unwrap();
+        let of = |pod: &str| pattern.captures(pod).unwrap()[1].to_owned();
+        for (pod, workload) in [
+            ("checkout-7d9f8b6c5d-x2x9z", "checkout"),
+            ("checkout-api-7d9f8b6c5d-x2x9z", "checkout-api"),
+            ("main-prometheus-0", "main-prometheus"),
+            ("main-prometheus-shard-1-0", "main-prometheus-shard-1"),
+            ("node-exporter-x7k2p", "node-exporter"),
+            ("report-28391234-x7k2p", "report"),
+            ("kube-apiserver-node1", "kube-apiserver-node1"),
+            ("alone", "alone"),
+        ] {
+            assert_eq!(of(pod), workload, "{pod}");
+        }
+    }
+
+    #[test]
+    fn a_workload_has_its_own_pods_and_no_others() {
+        let expr = expand("{@of}").replace("$namespace", "shop").replace("$workload", "checkout");
+        let pattern = expr.split('"').nth(3).unwrap();
+        let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        for pod in ["checkout-7d9f8b6c5d-x2x9z", "checkout-0", "checkout-x7k2p", "checkout"] {
+            assert!(pattern.is_match(pod), "{pod}");
+        }
+        for pod in ["checkout-api-7d9f8b6c5d-x2x9z", "checkout-redis-0", "checkouts-0", "my-checkout-0"] {
+            assert!(!pattern.is_match(pod), "{pod}");
+        }
     }
 }

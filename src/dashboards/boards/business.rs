@@ -9,8 +9,8 @@ use crate::dashboards::variables::text;
 
 /// The dashboard.
 pub fn board(_: Parts) -> Model {
-    let about = "A template: write the names of your counters into the fields above, save a copy, and it is the dashboard of \
-                 your business.";
+    let about = "A template: write the names of your counters into the fields above, save a copy, and it is the \
+                 dashboard of your business.";
     Board::new("business", "Business (template)", about, &["services", "template"])
         .variables([
             text("orders", "Orders", "Counter of what customers begin.", "orders_total"),
@@ -90,7 +90,7 @@ fn orders() -> Line {
         .metric(past("7d"), "last week")
         .colored("now", Color::Blue)
         .colored("yesterday", Color::Text)
-        .from_zero()
+        .zero_based()
         .weight(2),
         ranking("Orders of the time range", Unit::Count, "Orders of each group within the time range.")
             .metric("sort_desc(sum by (${split}) (increase(${orders}{${only}}[$__range])))", "{{${split}}}")
@@ -109,11 +109,11 @@ fn wrong() -> Line {
         timeseries("Cancelled by group", Unit::Ratio, "Cancelled orders for each order.")
             .metric(share("cancelled"), "{{${split}}}")
             .limits(0.1, 0.2)
-            .from_zero(),
+            .zero_based(),
         timeseries("Failed by group", Unit::Ratio, "Failures for each order.")
             .metric(share("failed"), "{{${split}}}")
             .limits(0.02, 0.05)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -121,9 +121,9 @@ fn money() -> Line {
     graphs([
         timeseries("Amount by group", Unit::CountsPerSecond, "Money per second of each group.")
             .metric(by_group("amount"), "{{${split}}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Amount of an order", Unit::Count, "Money for each order, by group.")
             .metric(format!("{} / ({} > 0)", by_group("amount"), by_group("orders")), "{{${split}}}")
-            .from_zero(),
+            .zero_based(),
     ])
 }

@@ -4,7 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Unit};
-use crate::dashboards::panels::{bars, logs, stat, timeseries, words};
+use crate::dashboards::panels::{bars, logs, stat, timeseries};
+use crate::dashboards::settings::words;
 use crate::dashboards::variables::values;
 
 /// Targets of the exporters.
@@ -12,7 +13,8 @@ const ON: &str = r#"namespace=~"$namespace", instance=~"$instance""#;
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "Connections, hit rates, slow queries, replication and size of PostgreSQL, MySQL (MariaDB) and Redis.";
+    let about = "Connections, hit rates, slow queries, replication and size of PostgreSQL, \
+                 MySQL (MariaDB) and Redis.";
     let up = r#"{__name__=~"pg_up|mysql_up|redis_up"}"#;
     let up_in = r#"{__name__=~"pg_up|mysql_up|redis_up", namespace=~"$namespace"}"#;
     Board::new("database", "Database and cache", about, &["data"])
@@ -70,7 +72,8 @@ fn now() -> Line {
 
 fn postgres_connections() -> String {
     format!(
-        "sum by (instance) (pg_stat_activity_count{{{ON}}}) / max by (instance) (pg_settings_max_connections{{{ON}}})"
+        "sum by (instance) (pg_stat_activity_count{{{ON}}}) / max by (instance) \
+         (pg_settings_max_connections{{{ON}}})"
     )
 }
 
@@ -86,7 +89,7 @@ fn postgres_load() -> Line {
             "Connections by what they do. Many that are idle in transaction are a fault of the application.",
         )
         .metric(format!("sum by (instance, state) (pg_stat_activity_count{{{ON}}})"), "{{instance}} {{state}}")
-        .from_zero(),
+        .zero_based(),
         timeseries(
             "Transactions",
             Unit::OperationsPerSecond,
@@ -113,10 +116,10 @@ fn postgres_waits() -> Line {
                 "{{datname}} {{state}}",
             )
             .limits(60.0, 300.0)
-            .from_zero(),
+            .zero_based(),
         timeseries("Locks", Unit::Count, "Locks that are held, by mode. An ExclusiveLock makes others wait.")
             .metric(format!("sum by (instance, mode) (pg_locks_count{{{ON}}}) > 0"), "{{instance}} {{mode}}")
-            .from_zero(),
+            .zero_based(),
         bars(
             "Deadlocks and conflicts",
             Unit::CountsPerSecond,
@@ -131,14 +134,14 @@ fn postgres_size() -> Line {
     graphs([
         timeseries("Size of the databases", Unit::Bytes, "Space on disk by database.")
             .metric(format!("max by (instance, datname) (pg_database_size_bytes{{{ON}}})"), "{{instance}} {{datname}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Replication lag", Unit::Bytes, "Log that a replica has not replayed yet, as the primary sees it.")
             .metric(
                 format!("max by (instance, application_name) (pg_stat_replication_pg_wal_lsn_diff{{{ON}}})"),
                 "{{instance}} to {{application_name}}",
             )
             .limits(67_108_864.0, 1_073_741_824.0)
-            .from_zero(),
+            .zero_based(),
         timeseries("Rows", Unit::OperationsPerSecond, "Rows per second by what was done with them.")
             .metric(rate("pg_stat_database_tup_fetched", "instance"), "{{instance}} read")
             .metric(rate("pg_stat_database_tup_inserted", "instance"), "{{instance}} inserted")
@@ -155,7 +158,8 @@ fn postgres_size() -> Line {
 
 fn mysql_connections() -> String {
     format!(
-        "max by (instance) (mysql_global_status_threads_connected{{{ON}}}) / max by (instance) (mysql_global_variables_max_connections{{{ON}}})"
+        "max by (instance) (mysql_global_status_threads_connected{{{ON}}}) / max by \
+         (instance) (mysql_global_variables_max_connections{{{ON}}})"
     )
 }
 
@@ -165,7 +169,7 @@ fn mysql_load() -> Line {
     graphs([
         timeseries("Queries", Unit::OperationsPerSecond, "Statements per second.")
             .metric(rate("mysql_global_status_queries", "instance"), "{{instance}}")
-            .from_zero(),
+            .zero_based(),
         bars("Slow queries", Unit::CountsPerSecond, "Queries per second that took longer than long_query_time.")
             .metric(rate("mysql_global_status_slow_queries", "instance"), "{{instance}}"),
         timeseries(
@@ -195,12 +199,15 @@ fn mysql_waits() -> Line {
         timeseries("Replication lag", Unit::Seconds, "How far a replica is behind.")
             .metric(format!("max by (instance) (mysql_slave_status_seconds_behind_master{{{ON}}})"), "{{instance}}")
             .limits(10.0, 60.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
 fn redis_connections() -> String {
-    format!("max by (instance) (redis_connected_clients{{{ON}}}) / max by (instance) (redis_config_maxclients{{{ON}}})")
+    format!(
+        "max by (instance) (redis_connected_clients{{{ON}}}) / max by (instance) \
+         (redis_config_maxclients{{{ON}}})"
+    )
 }
 
 fn redis_hits() -> String {
@@ -223,14 +230,14 @@ fn redis_load() -> Line {
         .range(0.0, 1.0),
         timeseries("Commands", Unit::OperationsPerSecond, "Commands per second.")
             .metric(rate("redis_commands_processed_total", "instance"), "{{instance}}")
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Time of a command",
             Unit::Seconds,
             "Mean time in the server of each of the ten slowest commands. While one runs, all others wait.",
         )
         .metric(format!("topk(10, {time} / ({count} > 0))"), "{{instance}} {{cmd}}")
-        .from_zero(),
+        .zero_based(),
         bars("Slow log", Unit::CountsPerSecond, "Commands per second that took longer than slowlog-log-slower-than.")
             .metric(rate("redis_slowlog_last_id", "instance"), "{{instance}}"),
     ])
@@ -262,15 +269,20 @@ fn redis_memory() -> Line {
         .metric(format!("redis_connected_clients{{{ON}}}"), "{{instance}} connected")
         .metric(rate("redis_rejected_connections_total", "instance"), "{{instance}} refused")
         .colored(".*refused$", Color::Red)
-        .from_zero(),
+        .zero_based(),
         timeseries("Keys", Unit::Count, "Keys by database.")
             .metric(format!("sum by (instance, db) (redis_db_keys{{{ON}}}) > 0"), "{{instance}} {{db}}")
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
 fn slow_queries() -> Line {
     // PostgreSQL's log_min_duration_statement, and MySQL's slow query log.
     let query = r#"{namespace=~"$namespace"} |~ "duration: [0-9]+\\.[0-9]+ ms|Query_time: [0-9.]+""#;
-    lists([logs("Slow queries", "Lines of PostgreSQL and MySQL that tell how long a query took. What counts as slow is a setting of the server.").log(query, "")])
+    lists([logs(
+        "Slow queries",
+        "Lines of PostgreSQL and MySQL that tell how long a query took. What counts \
+         as slow is a setting of the server.",
+    )
+    .log(query, "")])
 }

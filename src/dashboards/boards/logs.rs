@@ -4,7 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Unit};
-use crate::dashboards::panels::{bars, leads_to, logs, ranking, stat};
+use crate::dashboards::panels::{bars, logs, ranking, stat};
+use crate::dashboards::settings::leads_to;
 use crate::dashboards::variables::{log_values, text};
 
 const ALL: &str = r#"{@logs} |~ "(?i)$search""#;

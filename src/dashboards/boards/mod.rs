@@ -9,4 +9,5 @@ pub mod overview;
 pub mod security;
 pub mod slo;
 pub mod stack;
+mod stack_logs;
 pub mod workloads;

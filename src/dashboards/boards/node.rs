@@ -4,21 +4,25 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Property, Unit};
-use crate::dashboards::panels::{bars, colored_limits, gauge, logs, stacked, stat, table, timeseries};
+use crate::dashboards::panels::{bars, gauge, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::colored_limits;
 use crate::dashboards::variables::values_or_none;
 
 /// The root of all cgroups: the node itself.
 const ROOT: &str = r#"node=~"$node", id="/""#;
 const NODE: &str = r#"node=~"$node""#;
 /// File systems with data on them, once each.
-const DISKS: &str = r#"node=~"$node", fstype!~"tmpfs|ramfs|overlay|squashfs|fuse.*", mountpoint!~".*/(kubelet/pods|containerd|docker)/.+""#;
+const DISKS: &str = concat!(
+    r#"node=~"$node", fstype!~"tmpfs|ramfs|overlay|squashfs|fuse.*", "#,
+    r#"mountpoint!~".*/(kubelet/pods|containerd|docker)/.+""#
+);
 /// Network cards, not the pods' halves of pairs.
 const CARDS: &str = r#"node=~"$node", device!~"lo|veth.*|cali.*|cni.*|docker.*|flannel.*|lxc.*""#;
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "CPU, memory, disks, network and pressure of the nodes. The first rows need the kubelet alone, the others \
-                 node-exporter.";
+    let about = "CPU, memory, disks, network and pressure of the nodes. The first rows need the kubelet alone, the \
+                 others node-exporter.";
     let node = values_or_none("node", "Node", "Nodes that a kubelet runs on.", "label_values(machine_cpu_cores, node)");
     Board::new("node", "Nodes", about, &["kubernetes"])
         .variables([node])
@@ -35,13 +39,16 @@ pub fn board(parts: Parts) -> Model {
 
 fn cpu() -> String {
     format!(
-        "sum by (node) (rate(container_cpu_usage_seconds_total{{{ROOT}}}[$__rate_interval])) / sum by (node) (machine_cpu_cores{{{NODE}}})"
+        "sum by (node) \
+         (rate(container_cpu_usage_seconds_total{{{ROOT}}}[$__rate_interval])) / sum \
+         by (node) (machine_cpu_cores{{{NODE}}})"
     )
 }
 
 fn used_memory() -> String {
     format!(
-        "sum by (node) (container_memory_working_set_bytes{{{ROOT}}}) / sum by (node) (machine_memory_bytes{{{NODE}}})"
+        "sum by (node) (container_memory_working_set_bytes{{{ROOT}}}) / sum by (node) \
+         (machine_memory_bytes{{{NODE}}})"
     )
 }
 
@@ -52,9 +59,13 @@ fn now() -> Line {
         gauge("CPU", "Share of all cores that is in use, on the busiest node.")
             .metric(format!("max({})", cpu()), "")
             .limits(0.8, 0.95),
-        gauge("Memory", "Working set over the memory there is, on the fullest node. Near 100 % pods are evicted.")
-            .metric(format!("max({})", used_memory()), "")
-            .limits(0.8, 0.9),
+        gauge(
+            "Memory",
+            "Working set over the memory there is, on the fullest node. Near 100 % pods \
+             are evicted.",
+        )
+        .metric(format!("max({})", used_memory()), "")
+        .limits(0.8, 0.9),
         gauge("Disk", "The fullest file system of the chosen nodes (node-exporter).")
             .metric(format!("max({})", full()), "")
             .limits(0.8, 0.9),
@@ -85,7 +96,10 @@ fn usage() -> Line {
             "{{node}} in",
         )
         .metric(
-            format!("-sum by (node) (rate(container_network_transmit_bytes_total{{{ROOT}}}[$__rate_interval]))"),
+            format!(
+                "-sum by (node) \
+                 (rate(container_network_transmit_bytes_total{{{ROOT}}}[$__rate_interval]))"
+            ),
             "{{node}} out",
         ),
     ])
@@ -93,14 +107,42 @@ fn usage() -> Line {
 
 fn pods() -> Line {
     graphs([
-        timeseries("Pods and containers", Unit::Count, "What runs on the node. A kubelet takes 110 pods unless it is told otherwise.")
-            .metric(format!("sum by (node) (kubelet_running_pods{{{NODE}}})"), "{{node}} pods")
-            .metric(format!(r#"sum by (node) (kubelet_running_containers{{{NODE}, container_state="running"}})"#), "{{node}} containers"),
-        timeseries("Time to start a pod, p95", Unit::Seconds, "From the pod being seen to its containers running, without the time to pull images.")
-            .metric(format!("histogram_quantile(0.95, sum by (node, le) (rate(kubelet_pod_start_sli_duration_seconds_bucket{{{NODE}}}[$__rate_interval])))"), "{{node}}")
-            .limits(5.0, 30.0),
-        bars("Errors of the container runtime", Unit::CountsPerSecond, "Calls of the kubelet to the container runtime that failed, by kind.")
-            .metric(format!("sum by (node, operation_type) (rate(kubelet_runtime_operations_errors_total{{{NODE}}}[$__rate_interval]))"), "{{node}} {{operation_type}}"),
+        timeseries(
+            "Pods and containers",
+            Unit::Count,
+            "What runs on the node. A kubelet takes 110 pods unless it is told otherwise.",
+        )
+        .metric(format!("sum by (node) (kubelet_running_pods{{{NODE}}})"), "{{node}} pods")
+        .metric(
+            format!(r#"sum by (node) (kubelet_running_containers{{{NODE}, container_state="running"}})"#),
+            "{{node}} containers",
+        ),
+        timeseries(
+            "Time to start a pod, p95",
+            Unit::Seconds,
+            "From the pod being seen to its containers running, without the time to pull \
+             images.",
+        )
+        .metric(
+            format!(
+                "histogram_quantile(0.95, sum by (node, le) \
+                 (rate(kubelet_pod_start_sli_duration_seconds_bucket{{{NODE}}}[$__rate_interval])))"
+            ),
+            "{{node}}",
+        )
+        .limits(5.0, 30.0),
+        bars(
+            "Errors of the container runtime",
+            Unit::CountsPerSecond,
+            "Calls of the kubelet to the container runtime that failed, by kind.",
+        )
+        .metric(
+            format!(
+                "sum by (node, operation_type) \
+                 (rate(kubelet_runtime_operations_errors_total{{{NODE}}}[$__rate_interval]))"
+            ),
+            "{{node}} {{operation_type}}",
+        ),
     ])
 }
 
@@ -123,13 +165,15 @@ fn volumes() -> Line {
     .metric(format!("max {keys} (kubelet_volume_stats_capacity_bytes{{{NODE}}})"), "")
     .metric(
         format!(
-            "max {keys} (kubelet_volume_stats_used_bytes{{{NODE}}} / kubelet_volume_stats_capacity_bytes{{{NODE}}})"
+            "max {keys} (kubelet_volume_stats_used_bytes{{{NODE}}} / \
+             kubelet_volume_stats_capacity_bytes{{{NODE}}})"
         ),
         "",
     )
     .metric(
         format!(
-            "max {keys} (kubelet_volume_stats_inodes_used{{{NODE}}} / (kubelet_volume_stats_inodes{{{NODE}}} > 0))"
+            "max {keys} (kubelet_volume_stats_inodes_used{{{NODE}}} / \
+             (kubelet_volume_stats_inodes{{{NODE}}} > 0))"
         ),
         "",
     )
@@ -141,12 +185,31 @@ fn volumes() -> Line {
 
 fn processor() -> Line {
     graphs([
-        stacked("CPU by mode", Unit::Cores, "Cores by what they do. Much iowait means slow disks, much steal a crowded host.")
-            .metric(format!(r#"sum by (mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))"#), "{{mode}}"),
-        timeseries("Load for each core", Unit::None, "Processes that run or wait for a disk, for each core, averaged over 5 minutes. Above 1 something waits.")
-            .metric(format!("max by (instance, node) (node_load5{{{NODE}}}) / count by (instance, node) (node_cpu_seconds_total{{{NODE}, mode=\"idle\"}})"), "{{node}} {{instance}}")
-            .limits(1.0, 2.0)
-            .from_zero(),
+        stacked(
+            "CPU by mode",
+            Unit::Cores,
+            "Cores by what they do. Much iowait means slow disks, much steal a crowded \
+             host.",
+        )
+        .metric(
+            format!(r#"sum by (mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))"#),
+            "{{mode}}",
+        ),
+        timeseries(
+            "Load for each core",
+            Unit::None,
+            "Processes that run or wait for a disk, for each core, averaged over 5 \
+             minutes. Above 1 something waits.",
+        )
+        .metric(
+            format!(
+                "max by (instance, node) (node_load5{{{NODE}}}) / count by (instance, node) \
+                 (node_cpu_seconds_total{{{NODE}, mode=\"idle\"}})"
+            ),
+            "{{node}} {{instance}}",
+        )
+        .limits(1.0, 2.0)
+        .zero_based(),
     ])
 }
 
@@ -179,14 +242,36 @@ fn space() -> Line {
             .metric(full(), "{{node}} {{instance}} {{mountpoint}}")
             .limits(0.8, 0.9)
             .range(0.0, 1.0),
-        timeseries("Time until a disk is full", Unit::Seconds, "At the pace of the last 6 hours. File systems that do not fill up are left out.")
-            .metric(format!("node_filesystem_avail_bytes{{{DISKS}}} / (-deriv(node_filesystem_avail_bytes{{{DISKS}}}[6h]) > 0) < 30 * 86400"), "{{node}} {{instance}} {{mountpoint}}")
-            .floors(86400.0, 259_200.0)
-            .no_value("Nothing fills up"),
-        timeseries("Inodes used", Unit::Ratio, "Share of each file system's inodes. Many small files use them up before the space.")
-            .metric(format!("1 - node_filesystem_files_free{{{DISKS}}} / (node_filesystem_files{{{DISKS}}} > 0)"), "{{node}} {{instance}} {{mountpoint}}")
-            .limits(0.8, 0.9)
-            .range(0.0, 1.0),
+        timeseries(
+            "Time until a disk is full",
+            Unit::Seconds,
+            "At the pace of the last 6 hours. File systems that do not fill up are left \
+             out.",
+        )
+        .metric(
+            format!(
+                "node_filesystem_avail_bytes{{{DISKS}}} / \
+                 (-deriv(node_filesystem_avail_bytes{{{DISKS}}}[6h]) > 0) < 30 * 86400"
+            ),
+            "{{node}} {{instance}} {{mountpoint}}",
+        )
+        .floors(86400.0, 259_200.0)
+        .no_value("Nothing fills up"),
+        timeseries(
+            "Inodes used",
+            Unit::Ratio,
+            "Share of each file system's inodes. Many small files use them up before the \
+             space.",
+        )
+        .metric(
+            format!(
+                "1 - node_filesystem_files_free{{{DISKS}}} / \
+                 (node_filesystem_files{{{DISKS}}} > 0)"
+            ),
+            "{{node}} {{instance}} {{mountpoint}}",
+        )
+        .limits(0.8, 0.9)
+        .range(0.0, 1.0),
     ])
 }
 
@@ -206,7 +291,8 @@ fn disks() -> Line {
         timeseries(
             "Disk busy",
             Unit::Ratio,
-            "Share of the time in which the disk had something to do. One that is always busy is the bottleneck.",
+            "Share of the time in which the disk had something to do. One that is always \
+             busy is the bottleneck.",
         )
         .metric(rate("node_disk_io_time_seconds_total"), "{{node}} {{device}}")
         .limits(0.8, 0.95)
@@ -235,16 +321,32 @@ fn network() -> Line {
 fn pressure() -> Line {
     let share = |kind: &str| format!("rate(node_pressure_{kind}_waiting_seconds_total{{{NODE}}}[$__rate_interval])");
     graphs([
-        timeseries("Pressure", Unit::Ratio, "Share of the time in which some process waited for CPU, memory or disk: the earliest sign of a node that is too small.")
-            .metric(share("cpu"), "{{node}} CPU")
-            .metric(share("memory"), "{{node}} memory")
-            .metric(share("io"), "{{node}} disk")
-            .limits(0.2, 0.5)
-            .from_zero(),
-        timeseries("Sent again", Unit::Ratio, "TCP segments that had to be sent again, of all that were sent. Above 1 % the network loses packets.")
-            .metric(format!("rate(node_netstat_Tcp_RetransSegs{{{NODE}}}[$__rate_interval]) / rate(node_netstat_Tcp_OutSegs{{{NODE}}}[$__rate_interval])"), "{{node}} {{instance}}")
-            .limits(0.01, 0.05)
-            .from_zero(),
+        timeseries(
+            "Pressure",
+            Unit::Ratio,
+            "Share of the time in which some process waited for CPU, memory or disk: the \
+             earliest sign of a node that is too small.",
+        )
+        .metric(share("cpu"), "{{node}} CPU")
+        .metric(share("memory"), "{{node}} memory")
+        .metric(share("io"), "{{node}} disk")
+        .limits(0.2, 0.5)
+        .zero_based(),
+        timeseries(
+            "Sent again",
+            Unit::Ratio,
+            "TCP segments that had to be sent again, of all that were sent. Above 1 % the \
+             network loses packets.",
+        )
+        .metric(
+            format!(
+                "rate(node_netstat_Tcp_RetransSegs{{{NODE}}}[$__rate_interval]) / \
+                 rate(node_netstat_Tcp_OutSegs{{{NODE}}}[$__rate_interval])"
+            ),
+            "{{node}} {{instance}}",
+        )
+        .limits(0.01, 0.05)
+        .zero_based(),
     ])
 }
 
@@ -253,7 +355,8 @@ fn limits() -> Line {
         timeseries(
             "Limits of the kernel",
             Unit::Ratio,
-            "Connections that are tracked and files that are open, of what the kernel allows. At 100 % new ones fail.",
+            "Connections that are tracked and files that are open, of what the kernel \
+             allows. At 100 % new ones fail.",
         )
         .metric(
             format!("node_nf_conntrack_entries{{{NODE}}} / node_nf_conntrack_entries_limit{{{NODE}}}"),
@@ -265,11 +368,12 @@ fn limits() -> Line {
         timeseries(
             "Clock",
             Unit::Seconds,
-            "How far the clock is from its source. Wrong clocks break certificates, traces and the order of logs.",
+            "How far the clock is from its source. Wrong clocks break certificates, \
+             traces and the order of logs.",
         )
         .metric(format!("abs(node_timex_offset_seconds{{{NODE}}})"), "{{node}} {{instance}}")
         .limits(0.05, 0.5)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 

@@ -4,14 +4,16 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Property, Unit};
-use crate::dashboards::panels::{barchart, bars, colored_floors, logs, stacked, stat, table, timeseries};
+use crate::dashboards::panels::{barchart, bars, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::colored_floors;
 
 /// Pods of the operator: those that say whether they lead.
 const OPERATOR: &str = "and on (job, instance) evenkeel_leader";
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "What Evenkeel repaired and whether it helped, the rules and SLOs it keeps, and how it fares itself.";
+    let about = "What Evenkeel repaired and whether it helped, the rules and SLOs it keeps, \
+                 and how it fares itself.";
     Board::new("operator", "The operator and its repairs", about, &["monitoring"])
         .since("now-6h")
         .links(&[("Stack", "stack", "What the operator keeps running"), ("SLOs", "slo", "Error budgets")])
@@ -56,7 +58,8 @@ fn now() -> Line {
             "From an alert's arrival to the first effect, over the time range.",
         )
         .metric(
-            "histogram_quantile(0.95, sum by (le) (increase(evenkeel_alert_to_action_seconds_bucket[$__range])))",
+            "histogram_quantile(0.95, sum by (le) \
+             (increase(evenkeel_alert_to_action_seconds_bucket[$__range])))",
             "",
         )
         .limits(10.0, 60.0)
@@ -78,7 +81,11 @@ fn runs() -> Line {
             .colored("Failed", Color::Red)
             .colored("Running|Verifying|Pending", Color::Blue),
         barchart("Verdicts", Unit::Count, "Runs that were closed within the time range, by verdict.")
-            .metric("round(sum by (verdict) (increase(evenkeel_response_runs_closed_total[$__range])))", "{{verdict}}")
+            .metric(
+                "round(sum by (verdict) \
+                 (increase(evenkeel_response_runs_closed_total[$__range])))",
+                "{{verdict}}",
+            )
             .by("verdict"),
     ])
 }
@@ -86,7 +93,11 @@ fn runs() -> Line {
 fn repairs() -> Line {
     graphs([
         bars("Closed runs", Unit::Count, "Runs that were closed, by verdict.")
-            .metric("sum by (verdict) (increase(evenkeel_response_runs_closed_total[$__rate_interval]))", "{{verdict}}")
+            .metric(
+                "sum by (verdict) \
+                 (increase(evenkeel_response_runs_closed_total[$__rate_interval]))",
+                "{{verdict}}",
+            )
             .colored("Pass", Color::Green)
             .colored("Fail", Color::Red)
             .colored("Inconclusive", Color::Orange),
@@ -94,7 +105,7 @@ fn repairs() -> Line {
             .metric(quantile("0.5", "evenkeel_alert_to_action_seconds", "le"), "p50")
             .metric(quantile("0.95", "evenkeel_alert_to_action_seconds", "le"), "p95")
             .limits(10.0, 60.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -111,7 +122,7 @@ fn receiver() -> Line {
             .metric(quantile("0.5", "evenkeel_webhook_duration_seconds", "le"), "p50")
             .metric(quantile("0.99", "evenkeel_webhook_duration_seconds", "le"), "p99")
             .limits(1.0, 5.0)
-            .from_zero(),
+            .zero_based(),
         bars("Alerts without a response", Unit::CountsPerSecond, "Alerts that no AlertResponse matched.")
             .metric("sum(rate(evenkeel_alerts_unmatched_total[$__rate_interval]))", "unmatched"),
     ])
@@ -119,16 +130,28 @@ fn receiver() -> Line {
 
 fn rules() -> Line {
     graphs([
-        timeseries("Rules by state", Unit::Count, "Rules that were accepted, that Prometheus has loaded, and that were rejected. Accepted and loaded are equal but for seconds.")
-            .metric("max by (exported_namespace, stack, state) (evenkeel_rules)", "{{exported_namespace}}/{{stack}} {{state}}")
-            .colored(".*rejected", Color::Red)
-            .from_zero(),
+        timeseries(
+            "Rules by state",
+            Unit::Count,
+            "Rules that were accepted, that Prometheus has loaded, and that were \
+             rejected. Accepted and loaded are equal but for seconds.",
+        )
+        .metric(
+            "max by (exported_namespace, stack, state) (evenkeel_rules)",
+            "{{exported_namespace}}/{{stack}} {{state}}",
+        )
+        .colored(".*rejected", Color::Red)
+        .zero_based(),
         timeseries("SLOs by state", Unit::Count, "How many SLOs stand in each state.")
-            .metric("sum by (state) (max by (exported_namespace, slo, state) (evenkeel_slo_state))", "{{state}}")
+            .metric(
+                "sum by (state) (max by (exported_namespace, slo, state) \
+                 (evenkeel_slo_state))",
+                "{{state}}",
+            )
             .colored("Healthy", Color::Green)
             .colored("AtRisk", Color::Orange)
             .colored("Burning|Exhausted", Color::Red)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -156,14 +179,14 @@ fn reconciles() -> Line {
     graphs([
         timeseries("Reconciles", Unit::OperationsPerSecond, "Reconciles per second by kind.")
             .metric(rate("evenkeel_reconciles_total", "kind"), "{{kind}}")
-            .from_zero(),
+            .zero_based(),
         bars("Failed reconciles", Unit::OperationsPerSecond, "By kind and reason; an Event on the object says more.")
             .metric(format!("{} > 0", rate("evenkeel_reconcile_errors_total", "kind, reason")), "{{kind}} {{reason}}")
             .no_value("None"),
         timeseries("Time of a reconcile, p95", Unit::Seconds, "How long a reconcile takes, by kind.")
             .metric(quantile("0.95", "evenkeel_reconcile_duration_seconds", "kind, le"), "{{kind}}")
             .limits(5.0, 30.0)
-            .from_zero(),
+            .zero_based(),
     ])
 }
 
@@ -171,10 +194,10 @@ fn process() -> Line {
     graphs([
         timeseries("CPU", Unit::Cores, "Cores in use by each replica of the operator.")
             .metric(format!("rate(process_cpu_seconds_total[$__rate_interval]) {OPERATOR}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Memory", Unit::Bytes, "Resident memory of each replica of the operator.")
             .metric(format!("process_resident_memory_bytes {OPERATOR}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries(
             "Lease",
             Unit::None,

@@ -4,9 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Panel, Property, Unit};
-use crate::dashboards::panels::{
-    barchart, bars, colored_limits, heatmap, leads_to, logs, stacked, stat, table, timeseries,
-};
+use crate::dashboards::panels::{barchart, bars, heatmap, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::{colored_limits, leads_to};
 use crate::dashboards::variables::{by_workload, http, namespace, workload};
 
 const RATE: &str = "rate(${requests}{@of}[$__rate_interval])";
@@ -45,6 +44,7 @@ fn error_ratio() -> String {
 }
 
 fn now() -> Line {
+    let firing = r#"alertstate="firing", namespace=~"$namespace|", severity=~"warning|critical""#;
     let seconds = |title: &str, q: &str, about: &str| stat(title, Unit::Seconds, about).metric(quantile(q), "");
     numbers([
         stat("Request rate", Unit::RequestsPerSecond, "Requests answered per second, by all chosen workloads.")
@@ -57,15 +57,15 @@ fn now() -> Line {
         seconds("Latency p95", "0.95", "19 of 20 requests were answered faster than this.").limits(1.0, 2.0),
         seconds("Latency p99", "0.99", "99 of 100 requests were answered faster than this.").limits(2.0, 5.0),
         stat("Firing alerts", Unit::Count, "Alerts that fire in the chosen namespaces, or that belong to none.")
-            .metric(r#"count(ALERTS{alertstate="firing", namespace=~"$namespace|", severity=~"warning|critical"}) or vector(0)"#, "")
+            .metric(format!("count(ALERTS{{{firing}}}) or vector(0)"), "")
             .limits(1.0, 3.0),
     ])
 }
 
 fn traffic() -> Line {
     let (all, errors) = (by_workload(RATE), by_workload(ERRORS));
-    let ratio =
-        format!("(sum by (workload) ({errors}) or 0 * sum by (workload) ({all})) / (sum by (workload) ({all}) > 0)");
+    let total = format!("sum by (workload) ({all})");
+    let ratio = format!("(sum by (workload) ({errors}) or 0 * {total}) / ({total} > 0)");
     graphs([
         timeseries("Request rate", Unit::RequestsPerSecond, "Requests per second by workload.")
             .metric(format!("sum by (workload) ({all})"), "{{workload}}")
@@ -74,7 +74,7 @@ fn traffic() -> Line {
                 "workloads",
                 "${namespace:queryparam}&var-workload=${__field.labels.workload}",
             ))
-            .from_zero()
+            .zero_based()
             .figures(),
         timeseries("Error rate", Unit::Ratio, "Share of 5xx answers by workload. Warning at 5 %, critical at 10 %.")
             .metric(ratio, "{{workload}}")
@@ -84,7 +84,7 @@ fn traffic() -> Line {
                 "${namespace:queryparam}&var-workload=${__field.labels.workload}",
             ))
             .limits(0.05, 0.1)
-            .from_zero()
+            .zero_based()
             .figures(),
     ])
 }
@@ -97,8 +97,7 @@ fn codes() -> Line {
             .colored_codes()
             .weight(2),
         barchart("Status distribution", Unit::Count, "Requests of the whole time range by status code.")
-            .metric("round(sum by (${code}) (increase(${requests}{@of}[$__range])))", "{{${code}}}")
-            .by("${code}"),
+            .metric("round(sum by (${code}) (increase(${requests}{@of}[$__range])))", "{{${code}}}"),
     ])
 }
 
@@ -107,14 +106,15 @@ fn latency() -> Line {
         timeseries(
             "Latency",
             Unit::Seconds,
-            "Quantiles of the durations of all requests. The dots are single requests that lead to their traces.",
+            "Quantiles of the durations of all requests. The dots are single requests \
+             that lead to their traces.",
         )
         .metric(quantile("0.5"), "p50")
         .metric(quantile("0.95"), "p95")
         .metric(quantile("0.99"), "p99")
         .exemplars()
         .limits(1.0, 2.0)
-        .from_zero()
+        .zero_based()
         .figures(),
         heatmap(
             "Distribution of the latency",
@@ -155,11 +155,12 @@ fn connections() -> Line {
             "Connections of the applications' pools that are in use, by workload (db_client_connection_used).",
         )
         .metric(format!("sum by (workload) ({used})"), "{{workload}}")
-        .from_zero(),
+        .zero_based(),
         timeseries(
             "Fullest connection pool",
             Unit::Ratio,
-            "Share of the pool that is in use in the pod where it is highest. Above 90 % requests begin to wait.",
+            "Share of the pool that is in use in the pod where it is highest. Above 90 % \
+             requests begin to wait.",
         )
         .metric(format!("max by (workload) ({used} / {most})"), "{{workload}}")
         .limits(0.8, 0.9)
@@ -170,13 +171,35 @@ fn connections() -> Line {
 fn slow_queries() -> Line {
     let own = r#"namespace=~"$namespace""#;
     graphs([
-        bars("Slow queries", Unit::CountsPerSecond, "Queries over the limit that the server itself has set: MySQL's slow query counter, and entries of Redis' slow log.")
-            .metric(format!("sum by (instance) (rate(mysql_global_status_slow_queries{{{own}}}[$__rate_interval]))"), "MySQL {{instance}}")
-            .metric(format!("sum by (instance) (rate(redis_slowlog_last_id{{{own}}}[$__rate_interval]))"), "Redis {{instance}}"),
-        timeseries("Longest transaction", Unit::Seconds, "Age of the oldest transaction in PostgreSQL. Minutes mean locks that others wait for, and tables that cannot be vacuumed.")
-            .metric(format!("max by (instance, datname) (pg_stat_activity_max_tx_duration{{{own}}})"), "{{instance}} {{datname}}")
-            .limits(60.0, 300.0)
-            .from_zero(),
+        bars(
+            "Slow queries",
+            Unit::CountsPerSecond,
+            "Queries over the limit that the server itself has set: MySQL's slow query \
+             counter, and entries of Redis' slow log.",
+        )
+        .metric(
+            format!(
+                "sum by (instance) \
+                 (rate(mysql_global_status_slow_queries{{{own}}}[$__rate_interval]))"
+            ),
+            "MySQL {{instance}}",
+        )
+        .metric(
+            format!("sum by (instance) (rate(redis_slowlog_last_id{{{own}}}[$__rate_interval]))"),
+            "Redis {{instance}}",
+        ),
+        timeseries(
+            "Longest transaction",
+            Unit::Seconds,
+            "Age of the oldest transaction in PostgreSQL. Minutes mean locks that others \
+             wait for, and tables that cannot be vacuumed.",
+        )
+        .metric(
+            format!("max by (instance, datname) (pg_stat_activity_max_tx_duration{{{own}}})"),
+            "{{instance}} {{datname}}",
+        )
+        .limits(60.0, 300.0)
+        .zero_based(),
     ])
 }
 

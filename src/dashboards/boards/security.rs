@@ -9,7 +9,10 @@ use crate::dashboards::variables::{by_workload, code, namespace, text, workload}
 
 const RATE: &str = "rate(${requests}{@of}[$__rate_interval])";
 /// Words of refused logins in the logs of most servers and libraries.
-const REFUSED: &str = r#"{@logs} |~ "(?i)authentication fail|failed password|invalid (user|password|credentials|token)|login failed|access denied|permission denied|unauthori[sz]ed""#;
+const REFUSED: &str = concat!(
+    r#"{@logs} |~ "(?i)authentication fail|failed password|login failed|unauthori[sz]ed|"#,
+    r#"invalid (user|password|credentials|token)|access denied|permission denied""#
+);
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
@@ -77,10 +80,15 @@ fn refused() -> Line {
             .colored("401|407", Color::Red)
             .colored("403", Color::Orange)
             .colored("429", Color::Blue),
-        timeseries("Authentication failures against their own past", Unit::RequestsPerSecond, "Failures per second now and at the same time yesterday. A sudden distance is somebody who tries passwords, or an expired token.")
-            .metric(total("401|407"), "now")
-            .metric(r#"sum(rate(${requests}{@of, ${code}=~"401|407"}[$__rate_interval] offset 1d))"#, "yesterday")
-            .from_zero(),
+        timeseries(
+            "Authentication failures against their own past",
+            Unit::RequestsPerSecond,
+            "Failures per second now and at the same time yesterday. A sudden distance is \
+             somebody who tries passwords, or an expired token.",
+        )
+        .metric(total("401|407"), "now")
+        .metric(r#"sum(rate(${requests}{@of, ${code}=~"401|407"}[$__rate_interval] offset 1d))"#, "yesterday")
+        .zero_based(),
     ])
 }
 
@@ -122,7 +130,8 @@ fn api_server() -> Line {
             "Requests that priority and fairness of the API server sent away, by flow.",
         )
         .metric(
-            "sum by (flow_schema, reason) (rate(apiserver_flowcontrol_rejected_requests_total[$__rate_interval]))",
+            "sum by (flow_schema, reason) \
+             (rate(apiserver_flowcontrol_rejected_requests_total[$__rate_interval]))",
             "{{flow_schema}} {{reason}}",
         ),
     ])
@@ -130,12 +139,22 @@ fn api_server() -> Line {
 
 fn monitoring() -> Line {
     graphs([
-        bars("Alert receiver", Unit::RequestsPerSecond, "Requests to Evenkeel's alert receiver that were refused: an Alertmanager with an old token, or somebody else.")
-            .metric(r#"sum by (path, code) (rate(evenkeel_webhook_requests_total{code=~"4.."}[$__rate_interval]))"#, "{{code}} {{path}}"),
-        bars("Prometheus", Unit::RequestsPerSecond, "Requests to Prometheus that were refused.")
-            .metric(r#"sum by (code, handler) (rate(prometheus_http_requests_total{code=~"401|403|429"}[$__rate_interval]))"#, "{{code}} {{handler}}"),
+        bars(
+            "Alert receiver",
+            Unit::RequestsPerSecond,
+            "Requests to Evenkeel's alert receiver that were refused: an Alertmanager \
+             with an old token, or somebody else.",
+        )
+        .metric(
+            r#"sum by (path, code) (rate(evenkeel_webhook_requests_total{code=~"4.."}[$__rate_interval]))"#,
+            "{{code}} {{path}}",
+        ),
+        bars("Prometheus", Unit::RequestsPerSecond, "Requests to Prometheus that were refused.").metric(
+            r#"sum by (code, handler) (rate(prometheus_http_requests_total{code=~"401|403|429"}[$__rate_interval]))"#,
+            "{{code}} {{handler}}",
+        ),
         timeseries("Certificates", Unit::Seconds, "Time until each probed certificate expires.")
-            .metric("sort(probe_ssl_earliest_cert_expiry - time())", "{{instance}}")
+            .metric("probe_ssl_earliest_cert_expiry - time()", "{{instance}}")
             .floors(604_800.0, 1_814_400.0),
     ])
 }

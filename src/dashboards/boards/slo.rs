@@ -4,7 +4,8 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Property, Unit};
-use crate::dashboards::panels::{bars, colored_floors, colored_limits, gauge, stat, table, timeseries};
+use crate::dashboards::panels::{bars, gauge, stat, table, timeseries};
+use crate::dashboards::settings::{colored_floors, colored_limits};
 use crate::dashboards::variables::values;
 use crate::slo::series;
 
@@ -71,7 +72,8 @@ fn now() -> Line {
         stat("SLOs", Unit::Count, "SLOs that are measured.").metric(format!("count({})", objective()), ""),
         gauge(
             "Least budget left",
-            "The SLO, and of it the group, with the least error budget left. Below zero the objective is missed.",
+            "The SLO, and of it the group, with the least error budget left. Below zero \
+             the objective is missed.",
         )
         .metric(format!("min({})", remaining()), "")
         .floors(0.1, 0.5),
@@ -153,11 +155,12 @@ fn burn_rates() -> Line {
         timeseries(
             &format!("Burn rate, {window}"),
             Unit::Times,
-            "How many times as fast as it may the budget is spent, the worst group of each SLO. At 1 it lasts exactly for the window.",
+            "How many times as fast as it may the budget is spent, the worst group of \
+             each SLO. At 1 it lasts exactly for the window.",
         )
         .metric(format!("max by ({BY}) ({})", burn(window)), "{{slo_namespace}}/{{slo}}")
         .limits(warning, critical)
-        .from_zero()
+        .zero_based()
     };
     graphs([graph("1h", 6.0, 14.4), graph("6h", 3.0, 6.0), graph("3d", 1.0, 3.0)])
 }
@@ -167,7 +170,7 @@ fn events() -> Line {
     graphs([
         timeseries("Events", Unit::RequestsPerSecond, "Events per second that count towards each SLO, over 5 minutes.")
             .metric(sum(series::TOTAL_RATE), "{{slo_namespace}}/{{slo}}")
-            .from_zero(),
+            .zero_based(),
         bars("Bad events", Unit::RequestsPerSecond, "Events per second that spend the budget, over 5 minutes.")
             .metric(sum(series::ERRORS_RATE), "{{slo_namespace}}/{{slo}}"),
     ])

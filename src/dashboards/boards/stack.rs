@@ -1,22 +1,23 @@
 //! The stack itself: Prometheus, Alertmanager, Loki, the collectors and Jaeger, each watched by the others. Pure.
 
+use super::stack_logs::{self, memory, rate};
 use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Color, Property, Unit};
-use crate::dashboards::panels::{bars, logs, stacked, stat, table, timeseries, words};
-use crate::dashboards::variables::{counted, values};
+use crate::dashboards::panels::{bars, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::words;
+use crate::dashboards::variables::values;
 
-const OWN: &str = r#"namespace=~"$namespace""#;
+pub(super) const OWN: &str = r#"namespace=~"$namespace""#;
 /// Jobs of the stack's own parts.
 const JOBS: &str =
     r#"namespace=~"$namespace", job=~"prometheus|alertmanager|loki|jaeger|grafana|log-agent|log-gateway""#;
-const COLLECTORS: &str = r#"namespace=~"$namespace", job=~"log-agent|log-gateway""#;
-const JAEGER: &str = r#"namespace=~"$namespace", job="jaeger""#;
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "Whether the monitoring itself works: what is scraped, evaluated, notified, stored and dropped.";
+    let about = "Whether the monitoring itself works: what is scraped, evaluated, notified, \
+                 stored and dropped.";
     let namespace =
         values("namespace", "Namespace", "Namespaces with a stack.", "label_values(prometheus_build_info, namespace)");
     Board::new("stack", "The stack itself", about, &["monitoring"])
@@ -27,33 +28,67 @@ pub fn board(parts: Parts) -> Model {
         .row("Prometheus: scraping", [scraping(), series()])
         .row("Prometheus: rules and queries", [rules(), queries()])
         .row("Alertmanager", [alertmanager(), delivery()])
-        .row_if(parts.loki, "Loki", [loki_intake(), loki_store()])
-        .row_if(parts.collectors, "Collectors", [collectors(), collector_queues()])
-        .row_if(parts.jaeger, "Jaeger", [jaeger()])
+        .row_if(parts.loki, "Loki", stack_logs::loki())
+        .row_if(parts.collectors, "Collectors", stack_logs::collectors())
+        .row_if(parts.jaeger, "Jaeger", [stack_logs::jaeger()])
         .row("Resources", [resources()])
         .row_if(parts.loki, "Errors in the logs", [errors()])
         .finish()
 }
 
-fn rate(metric: &str, matchers: &str, by: &str) -> String {
-    format!("sum by ({by}) (rate({metric}{{{matchers}}}[$__rate_interval]))")
-}
-
 fn now() -> Line {
-    let dropped = format!("sum(increase(prometheus_notifications_dropped_total{{{OWN}}}[$__range])) or vector(0)");
+    let dropped = format!(
+        "sum(increase(prometheus_notifications_dropped_total{{{OWN}}}[$__range])) or \
+         vector(0)"
+    );
     numbers([
-        stat("Parts down", Unit::Count, "Pods of the stack that do not answer Prometheus.").metric(format!("count(up{{{JOBS}}} == 0) or vector(0)"), "").at_most(1.0),
-        stat("Targets down", Unit::Count, "Targets of any kind that do not answer.").metric("count(up == 0) or vector(0)", "").limits(1.0, 5.0),
+        stat("Parts down", Unit::Count, "Pods of the stack that do not answer Prometheus.")
+            .metric(format!("count(up{{{JOBS}}} == 0) or vector(0)"), "")
+            .at_most(1.0),
+        stat("Targets down", Unit::Count, "Targets of any kind that do not answer.")
+            .metric("count(up == 0) or vector(0)", "")
+            .limits(1.0, 5.0),
         stat("Rules that fail", Unit::Count, "Evaluations of rules that failed within the time range.")
-            .metric(format!("round(sum(increase(prometheus_rule_evaluation_failures_total{{{OWN}}}[$__range]))) or vector(0)"), "")
+            .metric(
+                format!(
+                    "round(sum(increase(prometheus_rule_evaluation_failures_total{{{OWN}}}[$__range]))) \
+                     or vector(0)"
+                ),
+                "",
+            )
             .at_most(1.0),
-        stat("Alerts dropped", Unit::Count, "Alerts that never reached an Alertmanager within the time range.").metric(dropped, "").at_most(1.0).decimals(0),
-        stat("Notifications that failed", Unit::Count, "Messages to people or to the operator that could not be delivered within the time range.")
-            .metric(format!("round(sum(increase(alertmanager_notifications_failed_total{{{OWN}}}[$__range]))) or vector(0)"), "")
-            .at_most(1.0),
-        stat("Configuration", Unit::None, "Whether Prometheus and Alertmanager run with the configuration they were given last.")
-            .metric(format!("min(min(prometheus_config_last_reload_successful{{{OWN}}}) or min(alertmanager_config_last_reload_successful{{{OWN}}}))"), "")
-            .said(words(("Refused", Color::Red), ("Loaded", Color::Green))),
+        stat("Alerts dropped", Unit::Count, "Alerts that never reached an Alertmanager within the time range.")
+            .metric(dropped, "")
+            .at_most(1.0)
+            .decimals(0),
+        stat(
+            "Notifications that failed",
+            Unit::Count,
+            "Messages to people or to the operator that could not be delivered within the \
+             time range.",
+        )
+        .metric(
+            format!(
+                "round(sum(increase(alertmanager_notifications_failed_total{{{OWN}}}[$__range]))) \
+                 or vector(0)"
+            ),
+            "",
+        )
+        .at_most(1.0),
+        stat(
+            "Configuration",
+            Unit::None,
+            "Whether Prometheus and Alertmanager run with the configuration they were \
+             given last.",
+        )
+        .metric(
+            format!(
+                "min(min(prometheus_config_last_reload_successful{{{OWN}}}) or \
+                 min(alertmanager_config_last_reload_successful{{{OWN}}}))"
+            ),
+            "",
+        )
+        .said(words(("Refused", Color::Red), ("Loaded", Color::Green))),
     ])
 }
 
@@ -77,18 +112,13 @@ fn parts_up() -> Line {
         .column("Up since", [Property::Unit(Unit::Seconds)])])
 }
 
-/// Collectors call it otherwise, with or without the unit.
-fn memory(matchers: &str) -> String {
-    format!(r#"{{__name__=~"otelcol_process_memory_rss(_bytes)?", {matchers}}}"#)
-}
-
 fn scraping() -> Line {
     graphs([
         stacked("Targets by job", Unit::Count, "Targets that answer, by job.").metric("sum by (job) (up)", "{{job}}"),
         timeseries("Targets down by job", Unit::Count, "Targets that do not answer, by job.")
-            .metric("count by (job) (up == 0)", "{{job}}")
+            .metric("count by (job) (up == 0) or sum by (job) (0 * up)", "{{job}}")
             .at_most(1.0)
-            .from_zero()
+            .zero_based()
             .no_value("All answer"),
         timeseries(
             "Slowest scrapes",
@@ -97,7 +127,7 @@ fn scraping() -> Line {
         )
         .metric("topk(10, max by (job) (scrape_duration_seconds))", "{{job}}")
         .limits(5.0, 10.0)
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -105,10 +135,10 @@ fn series() -> Line {
     graphs([
         timeseries("Series", Unit::Count, "Series in memory. They decide how much memory Prometheus needs.")
             .metric(format!("prometheus_tsdb_head_series{{{OWN}}}"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Samples", Unit::CountsPerSecond, "Samples per second that are written.")
             .metric(rate("prometheus_tsdb_head_samples_appended_total", OWN, "pod"), "{{pod}}")
-            .from_zero(),
+            .zero_based(),
         timeseries("Storage", Unit::Bytes, "Blocks and write-ahead log on disk.")
             .metric(format!("prometheus_tsdb_storage_blocks_bytes{{{OWN}}}"), "{{pod}} blocks")
             .metric(format!("prometheus_tsdb_wal_storage_size_bytes{{{OWN}}}"), "{{pod}} log"),
@@ -127,22 +157,23 @@ fn rules() -> Line {
         timeseries(
             "Slowest rule groups",
             Unit::Ratio,
-            "Time of the last evaluation over the interval. At 100 % evaluations are left out and alerts come late.",
+            "Time of the last evaluation over the interval. At 100 % evaluations are left \
+             out and alerts come late.",
         )
         .metric(format!("topk(10, max by (rule_group) ({slow}))"), "{{rule_group}}")
         .limits(0.5, 0.9)
-        .from_zero(),
+        .zero_based(),
         bars(
             "Failed and missed evaluations",
             Unit::CountsPerSecond,
             "Evaluations of rules that failed, and of groups that were left out.",
         )
         .metric(
-            format!("{} > 0", rate("prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
+            format!("topk(5, {})", rate("prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
             "{{rule_group}} failed",
         )
         .metric(
-            format!("{} > 0", rate("prometheus_rule_group_iterations_missed_total", OWN, "rule_group")),
+            format!("topk(5, {})", rate("prometheus_rule_group_iterations_missed_total", OWN, "rule_group")),
             "{{rule_group}} missed",
         )
         .no_value("None"),
@@ -170,7 +201,7 @@ fn queries() -> Line {
             "{{slice}}",
         )
         .limits(1.0, 5.0)
-        .from_zero(),
+        .zero_based(),
         timeseries("Requests", Unit::RequestsPerSecond, "Requests to Prometheus by status code.")
             .metric(rate("prometheus_http_requests_total", OWN, "code"), "{{code}}")
             .colored_codes(),
@@ -181,20 +212,31 @@ fn queries() -> Line {
 }
 
 fn alertmanager() -> Line {
+    // A single one has no mesh, and no metrics about it.
+    let alone = format!("count(alertmanager_build_info{{{OWN}}})");
     graphs([
         timeseries("Alerts", Unit::Count, "Alerts by state, and silences that are active.")
             .metric(format!("max by (state) (alertmanager_alerts{{{OWN}}})"), "{{state}}")
             .metric(format!(r#"max(alertmanager_silences{{{OWN}, state="active"}})"#), "silences")
-            .from_zero(),
-        timeseries("Peers", Unit::Count, "Alertmanagers that see each other, and those that were lost. Peers that do not see each other notify twice.")
-            .metric(format!("min(alertmanager_cluster_members{{{OWN}}})"), "seen")
-            .metric(format!("max(alertmanager_cluster_failed_peers{{{OWN}}})"), "lost")
-            .colored("lost", Color::Red)
-            .from_zero(),
-        timeseries("Invalid alerts", Unit::CountsPerSecond, "Alerts per second that were received, and that were refused.")
-            .metric(rate("alertmanager_alerts_received_total", OWN, "status"), "{{status}}")
-            .metric(rate("alertmanager_alerts_invalid_total", OWN, ""), "invalid")
-            .colored("invalid", Color::Red),
+            .zero_based(),
+        timeseries(
+            "Peers",
+            Unit::Count,
+            "Alertmanagers that see each other, and those that were lost. Peers that do \
+             not see each other notify twice.",
+        )
+        .metric(format!("min(alertmanager_cluster_members{{{OWN}}}) or {alone}"), "seen")
+        .metric(format!("max(alertmanager_cluster_failed_peers{{{OWN}}}) or 0 * {alone}"), "lost")
+        .colored("lost", Color::Red)
+        .zero_based(),
+        timeseries(
+            "Invalid alerts",
+            Unit::CountsPerSecond,
+            "Alerts per second that were received, and that were refused.",
+        )
+        .metric(rate("alertmanager_alerts_received_total", OWN, "status"), "{{status}}")
+        .metric(rate("alertmanager_alerts_invalid_total", OWN, ""), "invalid")
+        .colored("invalid", Color::Red),
     ])
 }
 
@@ -202,137 +244,51 @@ fn delivery() -> Line {
     let failed = rate("alertmanager_notifications_failed_total", OWN, "integration");
     let all = rate("alertmanager_notifications_total", OWN, "integration");
     graphs([
-        timeseries("Notifications", Unit::CountsPerSecond, "Messages per second by kind of receiver.").metric(format!("{all} > 0"), "{{integration}}").no_value("None"),
-        timeseries("Notifications that failed", Unit::Ratio, "Share of the messages that could not be delivered, by kind of receiver.")
-            .metric(format!("{failed} / ({all} > 0)"), "{{integration}}")
-            .limits(0.01, 0.1)
-            .range(0.0, 1.0)
+        timeseries("Notifications", Unit::CountsPerSecond, "Messages per second by kind of receiver.")
+            .metric(format!("topk(5, {all})"), "{{integration}}")
             .no_value("None"),
+        timeseries(
+            "Notifications that failed",
+            Unit::Ratio,
+            "Share of the messages that could not be delivered, by kind of receiver.",
+        )
+        .metric(format!("{failed} / ({all} > 0)"), "{{integration}}")
+        .limits(0.01, 0.1)
+        .range(0.0, 1.0)
+        .no_value("None"),
         timeseries("Time to deliver, p95", Unit::Seconds, "How long a receiver took to answer.")
-            .metric(format!("histogram_quantile(0.95, sum by (integration, le) (rate(alertmanager_notification_latency_seconds_bucket{{{OWN}}}[$__rate_interval])))"), "{{integration}}")
-            .limits(5.0, 15.0)
-            .from_zero(),
-    ])
-}
-
-fn loki_intake() -> Line {
-    graphs([
-        timeseries("Lines", Unit::CountsPerSecond, "Lines per second that Loki takes.").metric(rate("loki_distributor_lines_received_total", OWN, "pod"), "{{pod}}").from_zero(),
-        timeseries("Volume", Unit::BytesPerSecond, "Bytes per second that Loki takes, before compression.").metric(rate("loki_distributor_bytes_received_total", OWN, "pod"), "{{pod}}").from_zero(),
-        bars("Lines refused", Unit::CountsPerSecond, "Lines that Loki refused for good, by reason: too old, too long, over a limit.").metric(rate("loki_discarded_samples_total", OWN, "reason"), "{{reason}}"),
-        timeseries("Time of requests, p99", Unit::Seconds, "By what is asked. Writes take milliseconds, queries may take seconds.")
-            .metric(format!("histogram_quantile(0.99, sum by (route, le) (rate(loki_request_duration_seconds_bucket{{{OWN}}}[$__rate_interval]))) > 0"), "{{route}}")
-            .limits(5.0, 20.0),
-    ])
-}
-
-fn loki_store() -> Line {
-    graphs([
-        timeseries(
-            "Streams and chunks",
-            Unit::Count,
-            "What lies in memory. Streams are combinations of labels: few are good.",
-        )
-        .metric(format!("sum by (pod) (loki_ingester_memory_streams{{{OWN}}})"), "{{pod}} streams")
-        .metric(format!("sum by (pod) (loki_ingester_memory_chunks{{{OWN}}})"), "{{pod}} chunks")
-        .from_zero(),
-        bars(
-            "Failed writes to the store",
-            Unit::CountsPerSecond,
-            "Chunks that could not be stored, and writes to the log that found the disk full.",
-        )
-        .metric(rate("loki_ingester_chunks_flush_failures_total", OWN, "pod"), "{{pod}} chunks")
-        .metric(rate("loki_ingester_wal_disk_full_failures_total", OWN, "pod"), "{{pod}} disk full"),
-        timeseries(
-            "Since the last retention",
-            Unit::Seconds,
-            "Time since old logs were deleted. After hours the disk fills up.",
-        )
-        .metric(
-            format!("time() - max(loki_compactor_apply_retention_last_successful_run_timestamp_seconds{{{OWN}}} > 0)"),
-            "retention",
-        )
-        .limits(7200.0, 86_400.0)
-        .from_zero(),
-        bars("Failed rules", Unit::CountsPerSecond, "Evaluations of rules about logs that failed.")
             .metric(
-                format!("{} > 0", rate("loki_prometheus_rule_evaluation_failures_total", OWN, "rule_group")),
-                "{{rule_group}}",
+                format!(
+                    "histogram_quantile(0.95, sum by (integration, le) \
+                     (rate(alertmanager_notification_latency_seconds_bucket{{{OWN}}}[$__rate_interval])))"
+                ),
+                "{{integration}}",
             )
-            .no_value("None"),
-    ])
-}
-
-fn collector(name: &str, matchers: &str, by: &str) -> String {
-    format!("sum by ({by}) (rate({}[$__rate_interval]))", counted(name, matchers))
-}
-
-fn collectors() -> Line {
-    let of = |name: &str, by: &str| collector(name, COLLECTORS, by);
-    graphs([
-        timeseries("Taken", Unit::CountsPerSecond, "Lines and spans per second by receiver.")
-            .metric(of("otelcol_receiver_accepted_log_records", "job, receiver"), "{{job}} {{receiver}} lines")
-            .metric(of("otelcol_receiver_accepted_spans", "job, receiver"), "{{job}} {{receiver}} spans")
-            .from_zero(),
-        timeseries("Sent", Unit::CountsPerSecond, "Lines and spans per second by exporter.")
-            .metric(of("otelcol_exporter_sent_log_records", "job, exporter"), "{{job}} {{exporter}} lines")
-            .metric(of("otelcol_exporter_sent_spans", "job, exporter"), "{{job}} {{exporter}} spans")
-            .from_zero(),
-        bars(
-            "Refused and lost",
-            Unit::CountsPerSecond,
-            "Refused ones are tried again by the sender; failed and dropped ones are lost.",
-        )
-        .metric(of("otelcol_receiver_refused_log_records", "job, receiver"), "{{job}} {{receiver}} refused")
-        .metric(of("otelcol_exporter_send_failed_log_records", "job, exporter"), "{{job}} {{exporter}} failed")
-        .metric(of("otelcol_exporter_enqueue_failed_log_records", "job, exporter"), "{{job}} {{exporter}} dropped")
-        .metric(of("otelcol_exporter_send_failed_spans", "job, exporter"), "{{job}} {{exporter}} spans failed")
-        .colored(".*(failed|dropped)$", Color::Red),
-    ])
-}
-
-fn collector_queues() -> Line {
-    graphs([
-        timeseries("Queues", Unit::Ratio, "How full the queues towards Loki and Jaeger are. They fill while the other side is away.")
-            .metric(format!("max by (job, pod, exporter) (otelcol_exporter_queue_size{{{COLLECTORS}}} / otelcol_exporter_queue_capacity{{{COLLECTORS}}})"), "{{pod}} {{exporter}}")
-            .limits(0.5, 0.8)
-            .range(0.0, 1.0),
-        timeseries("Filtered by rule", Unit::CountsPerSecond, "Lines per second that were dropped because a rule says so.")
-            .metric(collector("otelcol_processor_filter_logs_filtered", COLLECTORS, "job, filter"), "{{job}} {{filter}}")
-            .from_zero(),
-        timeseries("Memory", Unit::Bytes, "Resident memory of each collector. Near its limit it refuses what comes.").metric(memory(COLLECTORS), "{{pod}}").from_zero(),
-    ])
-}
-
-fn jaeger() -> Line {
-    let failed = rate("jaeger_storage_requests_total", &format!(r#"{JAEGER}, result="err""#), "operation");
-    graphs([
-        timeseries("Spans", Unit::CountsPerSecond, "Spans per second that came and that were stored.")
-            .metric(collector("otelcol_receiver_accepted_spans", JAEGER, "pod"), "{{pod}} taken")
-            .metric(collector("otelcol_exporter_sent_spans", JAEGER, "pod"), "{{pod}} stored")
-            .from_zero(),
-        bars("Lost", Unit::CountsPerSecond, "Spans per second that were refused or could not be stored.")
-            .metric(collector("otelcol_receiver_refused_spans", JAEGER, "pod"), "{{pod}} refused")
-            .metric(collector("otelcol_exporter_send_failed_spans", JAEGER, "pod"), "{{pod}} not stored"),
-        timeseries("Questions to the store", Unit::RequestsPerSecond, "Questions per second by kind, and those that failed.")
-            .metric(rate("jaeger_storage_requests_total", JAEGER, "operation"), "{{operation}}")
-            .metric(failed, "{{operation}} failed")
-            .colored(".*failed$", Color::Red),
-        timeseries("Time of a question, p95", Unit::Seconds, "How long the store takes to answer.")
-            .metric(format!("histogram_quantile(0.95, sum by (operation, le) (rate(jaeger_storage_latency_seconds_bucket{{{JAEGER}}}[$__rate_interval])))"), "{{operation}}")
-            .limits(2.0, 10.0)
-            .from_zero(),
+            .limits(5.0, 15.0)
+            .zero_based(),
     ])
 }
 
 fn resources() -> Line {
     let running = format!(r#"{OWN}, container!="", container!="POD""#);
     graphs([
-        stacked("CPU", Unit::Cores, "Cores in use by the pods of the stack's namespace.")
-            .metric(format!("sum by (pod) (rate(container_cpu_usage_seconds_total{{{running}}}[$__rate_interval]))"), "{{pod}}"),
-        stacked("Memory", Unit::Bytes, "Working set of the pods of the stack's namespace.").metric(format!("sum by (pod) (container_memory_working_set_bytes{{{running}}})"), "{{pod}}"),
+        stacked("CPU", Unit::Cores, "Cores in use by the pods of the stack's namespace.").metric(
+            format!(
+                "sum by (pod) \
+                 (rate(container_cpu_usage_seconds_total{{{running}}}[$__rate_interval]))"
+            ),
+            "{{pod}}",
+        ),
+        stacked("Memory", Unit::Bytes, "Working set of the pods of the stack's namespace.")
+            .metric(format!("sum by (pod) (container_memory_working_set_bytes{{{running}}})"), "{{pod}}"),
         timeseries("Volumes", Unit::Ratio, "How full the volumes of the stack are.")
-            .metric(format!("max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{{{OWN}}} / kubelet_volume_stats_capacity_bytes{{{OWN}}})"), "{{persistentvolumeclaim}}")
+            .metric(
+                format!(
+                    "max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{{{OWN}}} / \
+                     kubelet_volume_stats_capacity_bytes{{{OWN}}})"
+                ),
+                "{{persistentvolumeclaim}}",
+            )
             .limits(0.8, 0.9)
             .range(0.0, 1.0),
     ])

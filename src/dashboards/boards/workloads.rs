@@ -4,15 +4,16 @@ use crate::dashboards::Parts;
 use crate::dashboards::builder::{Board, Line, graphs, lists, numbers};
 use crate::dashboards::model::Model;
 use crate::dashboards::panel::{Property, Unit};
-use crate::dashboards::panels::{bars, colored_limits, logs, stacked, stat, table, timeseries};
+use crate::dashboards::panels::{bars, logs, stacked, stat, table, timeseries};
+use crate::dashboards::settings::colored_limits;
 use crate::dashboards::variables::{namespace, workload};
 
 const RUNNING: &str = r#"@of, container!="", container!="POD""#;
 
 /// The dashboard.
 pub fn board(parts: Parts) -> Model {
-    let about = "CPU, memory, network and volumes of the pods of the chosen workloads. What Kubernetes wants of them comes \
-                 from kube-state-metrics.";
+    let about = "CPU, memory, network and volumes of the pods of the chosen workloads. What Kubernetes wants of them \
+                 comes from kube-state-metrics.";
     Board::new("workloads", "Kubernetes workloads", about, &["kubernetes"])
         .variables([namespace(), workload()])
         .links(&[
@@ -52,8 +53,13 @@ fn throttled(by: &str) -> String {
 
 fn now() -> Line {
     numbers([
-        stat("Pods", Unit::Count, "Pods of the chosen workloads that run.")
-            .metric(format!("count(count by (namespace, pod) (container_memory_working_set_bytes{{{RUNNING}}}))"), ""),
+        stat("Pods", Unit::Count, "Pods of the chosen workloads that run.").metric(
+            format!(
+                "count(count by (namespace, pod) \
+                 (container_memory_working_set_bytes{{{RUNNING}}}))"
+            ),
+            "",
+        ),
         stat("CPU", Unit::Cores, "Cores in use by all of them.").metric(used_cpu(""), "").decimals(2),
         stat("Memory", Unit::Bytes, "Working set of all of them.").metric(used_memory(""), ""),
         stat(
@@ -84,13 +90,25 @@ fn cpu() -> Line {
     graphs([
         stacked("CPU by pod", Unit::Cores, "Cores in use by each pod.").metric(used_cpu("pod"), "{{pod}}"),
         timeseries("CPU of the limit", Unit::Ratio, "Cores in use over the limit, of containers that have one.")
-            .metric(format!("{} / sum by (pod, container) (container_spec_cpu_quota{{{RUNNING}}} / container_spec_cpu_period{{{RUNNING}}})", used_cpu("pod, container")), "{{pod}} {{container}}")
+            .metric(
+                format!(
+                    "{} / sum by (pod, container) (container_spec_cpu_quota{{{RUNNING}}} / \
+                     container_spec_cpu_period{{{RUNNING}}})",
+                    used_cpu("pod, container")
+                ),
+                "{{pod}} {{container}}",
+            )
             .limits(0.8, 0.95)
-            .from_zero(),
-        timeseries("Throttled", Unit::Ratio, "Share of the periods of 100 ms in which a container had to wait because it had used up its limit. Latency suffers first.")
-            .metric(throttled("pod, container"), "{{pod}} {{container}}")
-            .limits(0.25, 0.5)
-            .range(0.0, 1.0),
+            .zero_based(),
+        timeseries(
+            "Throttled",
+            Unit::Ratio,
+            "Share of the periods of 100 ms in which a container had to wait because it \
+             had used up its limit. Latency suffers first.",
+        )
+        .metric(throttled("pod, container"), "{{pod}} {{container}}")
+        .limits(0.25, 0.5)
+        .range(0.0, 1.0),
     ])
 }
 
@@ -105,7 +123,8 @@ fn memory() -> Line {
         timeseries(
             "Memory of the request",
             Unit::Ratio,
-            "Working set over the request. Above 100 % a pod is among the first to be evicted (kube-state-metrics).",
+            "Working set over the request. Above 100 % a pod is among the first to be \
+             evicted (kube-state-metrics).",
         )
         .metric(
             format!(
@@ -114,7 +133,7 @@ fn memory() -> Line {
             ),
             "{{pod}} {{container}}",
         )
-        .from_zero(),
+        .zero_based(),
     ])
 }
 
@@ -180,20 +199,24 @@ fn rollouts() -> Line {
         let own = own(kind);
         format!("kube_{kind}_{wanted}{{{own}}} - kube_{kind}_{there}{{{own}}}")
     };
+    let about = "Wanted and not available. For more than some minutes: the rollout is stuck.";
+    let daemons = missing("daemonset", "status_desired_number_scheduled", "status_number_available");
+    let scaler = |which: &str| format!(r#"kube_horizontalpodautoscaler_{which}_replicas{{namespace=~"$namespace"}}"#);
     graphs([
-        timeseries("Replicas that are missing", Unit::Count, "Wanted and not available. For more than some minutes: the rollout is stuck.")
+        timeseries("Replicas that are missing", Unit::Count, about)
             .metric(missing("deployment", "spec_replicas", "status_replicas_available"), "Deployment {{deployment}}")
             .metric(missing("statefulset", "replicas", "status_replicas_ready"), "StatefulSet {{statefulset}}")
-            .metric(missing("daemonset", "status_desired_number_scheduled", "status_number_available"), "DaemonSet {{daemonset}}")
+            .metric(daemons, "DaemonSet {{daemonset}}")
             .at_most(1.0)
-            .from_zero(),
-        timeseries("Autoscalers", Unit::Ratio, "Replicas over the maximum of the HorizontalPodAutoscaler. At 100 % it cannot help any more.")
-            .metric(
-                r#"kube_horizontalpodautoscaler_status_current_replicas{namespace=~"$namespace"} / kube_horizontalpodautoscaler_spec_max_replicas{namespace=~"$namespace"}"#,
-                "{{horizontalpodautoscaler}}",
-            )
-            .limits(0.9, 1.0)
-            .range(0.0, 1.0),
+            .zero_based(),
+        timeseries(
+            "Autoscalers",
+            Unit::Ratio,
+            "Replicas over the maximum of the HorizontalPodAutoscaler. At 100 % it cannot help any more.",
+        )
+        .metric(format!("{} / {}", scaler("status_current"), scaler("spec_max")), "{{horizontalpodautoscaler}}")
+        .limits(0.9, 1.0)
+        .range(0.0, 1.0),
         timeseries("Pods by phase", Unit::Count, "A pod that stays Pending finds no node, or no image.")
             .metric("sum by (phase) (kube_pod_status_phase{@of})", "{{phase}}"),
     ])
@@ -202,7 +225,9 @@ fn rollouts() -> Line {
 fn restarts() -> Line {
     graphs([
         bars("Restarts", Unit::Count, "Restarts of containers.").metric(
-            "sum by (pod, container) (increase(kube_pod_container_status_restarts_total{@of}[$__rate_interval])) > 0",
+            "sum by (pod, container) \
+             (increase(kube_pod_container_status_restarts_total{@of}[$__rate_interval])) \
+             > 0",
             "{{pod}} {{container}}",
         ),
         timeseries("Why containers wait", Unit::Count, "CrashLoopBackOff, ImagePullBackOff and the like.")

@@ -77,7 +77,7 @@ fn workload<'a>(stack: &'a Stack, jaeger: &'a Jaeger, revision: String) -> pod::
         ..Volume::default()
     };
     let kept: Option<&Data> = matches!(jaeger.store, Store::Volume { .. }).then_some(&jaeger.data);
-    let image = (spec.version.as_deref(), spec.image.as_deref());
+    let version = spec.version.as_deref().map(|version| version.trim_start_matches('v'));
     pod::Workload {
         owner,
         component: JAEGER,
@@ -87,7 +87,7 @@ fn workload<'a>(stack: &'a Stack, jaeger: &'a Jaeger, revision: String) -> pod::
         token: false,
         container: Container {
             name: JAEGER.into(),
-            image: Some(image::of(image::JAEGER, image::JAEGER_VERSION, image.0, image.1)),
+            image: Some(image::of(image::JAEGER, image::JAEGER_VERSION, version, spec.image.as_deref())),
             args: Some(vec![format!("--config={CONFIG_DIR}/{CONFIG_KEY}")]),
             ports: Some(PORTS.iter().chain(&OWN_PORTS).map(|(name, port)| pod::port(name, *port)).collect()),
             // Badger reads its log first.

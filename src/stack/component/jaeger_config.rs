@@ -342,7 +342,8 @@ fn literal(text: &str) -> String {
 
 /// Go knows no days.
 fn go(duration: PromDuration) -> String {
-    format!("{}s", duration.as_secs())
+    // Badger takes no time at all for ever.
+    format!("{}s", duration.as_secs().max(1))
 }
 
 /// The file of sampling strategies, which is served to applications that ask.
@@ -391,5 +392,21 @@ impl Strategies {
                 .collect(),
         });
         Self { default_strategy: strategy(sampling.default), service_strategies: services.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_go_and_never_for_ever() {
+        assert_eq!(go(PromDuration::from_mins(24 * 60)), "86400s");
+        assert_eq!(go(PromDuration(std::time::Duration::from_millis(5))), "1s");
+    }
+
+    #[test]
+    fn what_a_person_writes_is_not_expanded() {
+        assert_eq!(literal("a$b${env:HOME}"), "a$$b$${env:HOME}");
     }
 }

@@ -27,9 +27,10 @@ pub fn gateway(stack: &Stack, logs: &Logs) -> Config {
             TcpLog { listen_address: any(tcp.port), retry_on_failure: FOR_EVER, resource: from(LogSource::Tcp) };
         ("tcp_log".to_owned(), Receiver::Tcp(receiver))
     }));
+    let buffer = buffer(stack, logs);
     let redact = otelcol_redact::processors(spec.redact.as_ref());
     let mut processors = BTreeMap::new();
-    let mut exporters = BTreeMap::from([loki(stack, logs.buffer)]);
+    let mut exporters = BTreeMap::from([loki(stack, buffer)]);
     let mut pipelines = BTreeMap::new();
 
     let mut rest = Chain::default();
@@ -54,7 +55,7 @@ pub fn gateway(stack: &Stack, logs: &Logs) -> Config {
         let mut chain = Chain::default();
         chain.push(&mut processors, [memory_limiter()]);
         chain.push(&mut processors, redact.traces);
-        exporters.extend([jaeger(stack, logs.buffer)]);
+        exporters.extend([jaeger(stack, buffer)]);
         let traces = Pipeline {
             receivers: vec!["otlp".to_owned()],
             processors: chain.names,
@@ -63,6 +64,14 @@ pub fn gateway(stack: &Stack, logs: &Logs) -> Config {
         pipelines.insert("traces".to_owned(), traces);
     }
     config(sent, processors, exporters, pipelines)
+}
+
+/// What each queue may hold: never more than its share of the volume, of which compaction needs half.
+fn buffer(stack: &Stack, logs: &Logs) -> i64 {
+    let queues = if stack.jaeger.is_some() && logs.spec.otlp.is_some() { 2 } else { 1 };
+    let volume = logs.gateway.as_ref().and_then(|gateway| gateway.data.safe_mebibytes());
+    let share = volume.and_then(|mebibytes| i64::try_from(mebibytes << 20).ok()).map(|bytes| bytes / 2 / queues);
+    share.map_or(logs.buffer, |share| share.min(logs.buffer))
 }
 
 fn otlp() -> Receiver {

@@ -101,8 +101,8 @@ pub fn processors(wanted: Option<&monitoring_stack::Redaction>) -> Redactors {
     }
     shapes.extend(redaction.patterns);
     let keys = match has(RedactionPreset::Credentials) {
-        // With the number of an element behind it: lists are flattened.
-        true => vec![plain(&format!(r"(?i)(?:{SECRET_NAME}|authorization|cookie)(?:\.\d+)*$"))],
+        // Maps and lists are flattened: with the names and numbers of what was within behind it.
+        true => vec![plain(&format!(r"(?i)(?:{SECRET_NAME}|authorization|cookie)(?:\.|$)"))],
         false => vec![],
     };
     let processor = || {
@@ -178,4 +178,68 @@ fn text(place: &str, (pattern, with): &(String, String)) -> String {
 
 fn map(place: &str, (pattern, with): &(String, String)) -> String {
     format!("replace_all_patterns({place}, \"value\", {}, {})", quote(pattern), quote(with))
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+    use crate::stack::validate::logs::re2;
+
+    fn redacted(text: &str) -> String {
+        let all = named().into_iter().chain(cards());
+        let shapes = SHAPES.into_iter().chain([EMAIL]).map(|shape| (shape.to_owned(), "****".to_owned()));
+        all.chain(shapes).fold(text.to_owned(), |text, (pattern, with)| {
+            Regex::new(&pattern).unwrap().replace_all(&text, with).into_owned()
+        })
+    }
+
+    #[test]
+    fn every_pattern_is_one_that_the_collector_reads() {
+        let named = named().into_iter().chain(cards()).map(|(pattern, _)| pattern);
+        let shapes = SHAPES.into_iter().chain(CARDS).chain([EMAIL]).map(str::to_owned);
+        for pattern in named.chain(shapes) {
+            assert_eq!(re2::groups(&pattern), Ok(vec![]), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn credentials_go_and_the_record_stays_readable() {
+        for (text, expected) in [
+            ("password=hunter2 user=bob", "password=**** user=bob"),
+            (r#"{"password":"hun\"ter2","user":"bob"}"#, r#"{"password":"****","user":"bob"}"#),
+            (r#"{"m":"{\"apiKey\":\"abc\",\"n\":1}"}"#, r#"{"m":"{\"apiKey\":\"****\",\"n\":1}"}"#),
+            (r#"{"token":12,"tokens":3,"secret":["a","b"]}"#, r#"{"token":"****","tokens":3,"secret":"****"}"#),
+            ("client_secret='a b'", "client_secret='****'"),
+            ("GET /login?token=abc&next=/home", "GET /login?token=****&next=/home"),
+            (r#"> "Authorization": "Basic dXNlcjpwYXNz""#, r#"> "Authorization": "****""#),
+            ("sent bearer abcdefgh12345678 upstream", "sent bearer **** upstream"),
+            ("postgres://shop:s3c@ret/x@db:5432/shop", "postgres://****@db:5432/shop"),
+            ("redis://:secret@cache:6379", "redis://****@cache:6379"),
+            ("shop:s3cret@tcp(db:3306)/shop", "****@tcp(db:3306)/shop"),
+            ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_x end", "jwt **** end"),
+            ("card 4111 1111 1111 1111 4111111111111111 declined", "card **** **** declined"),
+            ("card_5500-0000-0000-0004,378282246310005", "card_****,****"),
+            ("mail to jane.doe+x@example.co.uk failed", "mail to **** failed"),
+        ] {
+            assert_eq!(redacted(text), expected, "{text}");
+            assert_eq!(redacted(expected), expected, "twice is the same as once");
+        }
+    }
+
+    #[test]
+    fn what_a_person_needs_to_understand_the_failure_stays() {
+        for text in [
+            "2026-11-21T10:00:00.123456789Z GET /checkout 500 in 12.5ms",
+            "1732183200000 1732183200123456 1732183200123456789",
+            "took 0.4123456789012345 s",
+            "http://db:5432/a@b",
+            "basic authentication failed",
+            "trace 4bf92f3577b34da6a3ce929d0e0e4736 span 00f067aa0ba902b7",
+            "secretName: shop-tls",
+        ] {
+            assert_eq!(redacted(text), text);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What may be written about collecting logs. Pure.
 
-mod re2;
+pub mod re2;
 mod rules;
 
 use std::collections::BTreeSet;

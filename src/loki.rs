@@ -71,8 +71,8 @@ impl Loki {
             let body = String::from_utf8_lossy(&body).chars().take(300).collect();
             return Err(HttpError::Status { url: url(), code, body });
         }
-        let answer: Formatted = serde_json::from_slice(&body)
-            .map_err(|error| HttpError::Decode { url: url(), why: error.to_string() })?;
+        let answer: Formatted =
+            serde_json::from_slice(&body).map_err(|error| HttpError::Decode { url: url(), why: error.to_string() })?;
         Ok(if answer.status == "success" { Ok(()) } else { Err(answer.error) })
     }
 

@@ -69,11 +69,7 @@ impl Endpoint {
     }
 
     /// The answer, whatever its code.
-    pub(crate) async fn raw(
-        &self,
-        request: reqwest::RequestBuilder,
-        path: &str,
-    ) -> Result<(u16, Vec<u8>), HttpError> {
+    pub(crate) async fn raw(&self, request: reqwest::RequestBuilder, path: &str) -> Result<(u16, Vec<u8>), HttpError> {
         let url = || format!("{}{path}", self.base);
         let unreachable = |error: reqwest::Error| HttpError::Unreachable {
             url: url(),

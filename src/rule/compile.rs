@@ -197,7 +197,16 @@ fn compile_rule<C: Fn(&str) -> Result<(), ExprError>>(
         let (expr, annotations) = (rule.expr.as_str(), annotations.clone());
         write_rule(
             &mut text,
-            &PrometheusRule { source, kind, name, expr, for_: rule.for_, keep_firing_for, labels: labels.clone(), annotations },
+            &PrometheusRule {
+                source,
+                kind,
+                name,
+                expr,
+                for_: rule.for_,
+                keep_firing_for,
+                labels: labels.clone(),
+                annotations,
+            },
         )?;
     }
     for (position, tier) in rule.tiers.iter().enumerate() {

@@ -195,7 +195,16 @@ mod tests {
     fn tell(shipped: &Shipped, waits_for: Option<&'static str>, previous: &AlertRuleStatus, now: i64) -> Told {
         let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for };
         of(
-            &Facts { source: RuleSource::Metrics, generation: 3, checked: true, shipped, stacks: vec![stack], passed_over: vec![], firing: Some(1), previous },
+            &Facts {
+                source: RuleSource::Metrics,
+                generation: 3,
+                checked: true,
+                shipped,
+                stacks: vec![stack],
+                passed_over: vec![],
+                firing: Some(1),
+                previous,
+            },
             at(now),
         )
     }

@@ -329,7 +329,8 @@ async fn write_file(
     let annotations = Some(BTreeMap::from([(REVISION.to_owned(), revision.clone())]));
     let metadata = ObjectMeta { annotations, ..owner.child(name, LOKI) };
     let data = Some(BTreeMap::from([(files::file_name(number), text.clone())]));
-    let applied = context.writer.apply_one(owner, SET, &api, ConfigMap { metadata, data, ..ConfigMap::default() }).await?;
+    let applied =
+        context.writer.apply_one(owner, SET, &api, ConfigMap { metadata, data, ..ConfigMap::default() }).await?;
     Ok(applied.resource_version())
 }
 

@@ -263,7 +263,7 @@ impl Memory {
     /// Tells all that a stack's files hold from what they held before.
     pub fn revision(&self, key: &str) -> String {
         let written = self.written(key);
-        digest(written.iter().flat_map(|(_, revision)| [revision.as_str()]), 16)
+        digest(written.values().map(String::as_str), 16)
     }
 
     /// The pods of a stack that said that they have not loaded what was written.
@@ -307,9 +307,8 @@ impl Memory {
                 "all 8 files of log rules of this stack are full: divide the rules over two stacks by spec.discovery.selector",
             );
         };
-        let has = |pod: &Pod| {
-            pod.report.as_ref().is_some_and(|report| report.loaded.get(&number) == Some(&file.revision))
-        };
+        let has =
+            |pod: &Pod| pod.report.as_ref().is_some_and(|report| report.loaded.get(&number) == Some(&file.revision));
         match stack.ready().all(|(_, pod)| has(pod)) {
             true => None,
             false => Some("waiting for Loki to confirm"),
@@ -406,7 +405,6 @@ impl Stack {
 fn within(rule: &str) -> &str {
     rule.split('/').next().unwrap_or_default()
 }
-
 
 #[cfg(test)]
 mod tests;

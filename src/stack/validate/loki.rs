@@ -43,7 +43,11 @@ fn check_stream(index: usize, stream: &StreamRetention) -> Result<(), Refused> {
         Err(Refused::Field { field: format!("loki.streams[{index}].{field}"), value, why })
     };
     if stream.retention < SHORTEST {
-        return refused("retention", stream.retention.to_string(), "is less than 24h, the least that Loki takes".into());
+        return refused(
+            "retention",
+            stream.retention.to_string(),
+            "is less than 24h, the least that Loki takes".into(),
+        );
     }
     match selector_fault(&stream.selector) {
         Some(why) => refused("selector", stream.selector.clone(), why),

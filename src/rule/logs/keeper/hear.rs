@@ -140,12 +140,7 @@ pub fn hear(memory: &mut Memory, listings: &mut [Listing; 5], left: &Left, event
 }
 
 /// Returns whether it is not what was written last: then it is written anew, where it differs.
-fn file_seen(
-    memory: &mut Memory,
-    left: &Left,
-    map: &PartialObjectMeta<ConfigMap>,
-    version: Option<String>,
-) -> bool {
+fn file_seen(memory: &mut Memory, left: &Left, map: &PartialObjectMeta<ConfigMap>, version: Option<String>) -> bool {
     let Some(stack) = stack_of(&map.metadata) else { return false };
     let name = stack.split_once('/').map_or("", |(_, name)| name);
     let Some(number) = files::of_config_map(name, &map.name_any()) else { return false };

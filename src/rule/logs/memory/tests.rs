@@ -148,9 +148,8 @@ fn a_restart_of_the_operator_neither_asks_nor_writes_when_loki_is_away() {
 fn a_rule_that_no_stack_with_loki_selects_says_so() {
     let mut memory = Memory::default();
     memory.rule_applied(&rule(1, "logs", alert(ERRORS)));
-    let message = |memory: &Memory, type_: &str| {
-        told(memory).conditions.into_iter().find(|c| c.type_ == type_).unwrap().message
-    };
+    let message =
+        |memory: &Memory, type_: &str| told(memory).conditions.into_iter().find(|c| c.type_ == type_).unwrap().message;
     assert!(message(&memory, "Ready").starts_with("no MonitoringStack with Loki exists: create one"));
     memory.stack_applied(&stack(json!({"discovery": {}, "prometheus": {}})));
     assert!(message(&memory, "Ready").contains("monitoring/main runs no Loki"));

@@ -153,6 +153,7 @@ fn case(name: &str) -> Outcome {
             "sampling.json" | "datasources.yaml" | "dashboards.yaml" => {}
             dashboard if dashboard.ends_with(".json") => {}
             "log-agent.yaml" | "log-gateway.yaml" => collector(config),
+            "loki.yaml" => tool("loki", &["-verify-config", &format!("-config.file={path}")]),
             // The files that it names are in the pod.
             _ => tool("promtool", &["check", "config", "--syntax-only", path]),
         }
@@ -168,6 +169,17 @@ fn the_smallest_prometheus() {
 #[test]
 fn the_smallest_alertmanager() {
     case("alertmanager_only");
+}
+
+#[test]
+fn the_smallest_loki() {
+    case("loki_minimal");
+}
+
+#[test]
+fn three_lokis_over_an_object_store() {
+    let outcome = case("loki_s3");
+    assert!(!outcome.configs["loki.yaml"].contains("s3-credentials"), "credentials are in the environment");
 }
 
 #[test]

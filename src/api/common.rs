@@ -30,6 +30,7 @@ pub struct SecretKeyRef {
 pub struct PodSettings {
     /// Compute resources of the main container. Default: requests that fit a small cluster, no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -61,6 +62,13 @@ pub struct PodSettings {
     /// Extra command line arguments of the main container. A flag that Evenkeel sets itself is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_args: Vec<String>,
+}
+
+/// Of a container, without claims: every component has these, and a CRD must stay small.
+fn resources(_: &mut SchemaGenerator) -> Schema {
+    let quantities =
+        serde_json::json!({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": true}});
+    json_schema!({"type": "object", "properties": {"limits": quantities, "requests": quantities}})
 }
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {

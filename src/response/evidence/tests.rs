@@ -150,3 +150,27 @@ fn a_query_is_told_by_its_extremes_and_its_points() {
         ("1.234e-5".into(), "1500".into(), "inf".into())
     );
 }
+
+#[test]
+fn lines_of_logs_are_told_with_where_they_come_from_and_without_credentials() {
+    use crate::loki::{Found, Line};
+    let line = |text: &str| Line {
+        at: "2026-03-01T10:00:01.5Z".parse().unwrap(),
+        labels: [("pod".to_owned(), "web-1".to_owned()), ("container".to_owned(), "app".to_owned())].into(),
+        text: text.to_owned(),
+    };
+    let found = Found::Lines(vec![line("login failed password=hunter2\n")]);
+    let series = Found::Series(vec![Series { labels: Default::default(), points: vec![(1.0, 4.0)] }]);
+    let asked = [
+        ("{pod=\"web-1\"}".to_owned(), Ok(found)),
+        ("sum(x)".to_owned(), Ok(series)),
+        ("{}".to_owned(), Ok(Found::Lines(vec![]))),
+        ("{a=".to_owned(), Err("it has a comment: write it without".to_owned())),
+    ];
+    let part = logql(&asked, at("2026-03-01T09:50:00Z"), at("2026-03-01T10:10:00Z"));
+    assert_eq!(part.key, "logql.txt");
+    for expected in ["10:00:01.500 web-1/app login failed", "[redacted]", "last 4", "no lines", "it has a comment"] {
+        assert!(part.text.contains(expected), "{expected}: {}", part.text);
+    }
+    assert!(!part.text.contains("hunter2"));
+}

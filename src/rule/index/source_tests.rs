@@ -15,5 +15,5 @@ fn a_rule_over_logs_is_none_of_prometheus() {
     assert!(world.files.is_empty(), "its group is gone: {:?}", world.files);
     index.rule_applied(&rule("a", 3, "up"));
     world.settle(&mut index);
-    assert_eq!(told(&index, "shop/a").accepted, Some(1));
+    assert_eq!(told(&index, "shop/a").accepted, Some(2));
 }

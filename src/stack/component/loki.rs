@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::loki_config::{
-    Analytics, Attributes, Cache, ChunkStore, Common, Compactor, Config, EmbeddedCache, Enabled, Filesystem, Index,
-    Ingester, Lifecycler, Limits, Local, Memberlist, Named, Otlp, Period, QueryRange, ResourceAttributes, ResultsCache,
-    RetentionStream, Ring, Ruler, RulerStorage, RulerWal, S3, SchemaConfig, Server, Storage, Wal,
+    Analytics, Attributes, Cache, ChunkStore, Common, Compactor, Config, EmbeddedCache, Filesystem, Index, Ingester,
+    Lifecycler, Limits, Local, Memberlist, Named, Otlp, PatternIngester, Period, QueryRange, ResourceAttributes,
+    ResultsCache, RetentionStream, Ring, Ruler, RulerStorage, RulerWal, S3, SchemaConfig, Server, Storage, Wal,
 };
 use super::{image, pod};
 use crate::api::common::SecretKeyRef;
@@ -96,7 +96,7 @@ fn config(stack: &Stack, spec: &LokiSpec) -> Config {
             }],
         },
         ingester: Ingester {
-            lifecycler: Lifecycler { min_ready_duration: "0s".into(), final_sleep: "0s".into() },
+            lifecycler: lifecycler(),
             chunk_idle_period: "30m".into(),
             max_chunk_age: "2h".into(),
             chunk_encoding: "snappy".into(),
@@ -109,7 +109,7 @@ fn config(stack: &Stack, spec: &LokiSpec) -> Config {
                 replay_memory_ceiling: "512MB".into(),
             },
         },
-        pattern_ingester: Enabled { enabled: true },
+        pattern_ingester: PatternIngester { enabled: true, lifecycler: lifecycler() },
         compactor: Compactor {
             working_directory: data("compactor"),
             compaction_interval: "10m".into(),
@@ -125,6 +125,11 @@ fn config(stack: &Stack, spec: &LokiSpec) -> Config {
     }
 }
 
+/// Ready at once, and gone at once: there is nobody to wait for.
+fn lifecycler() -> Lifecycler {
+    Lifecycler { min_ready_duration: "0s".into(), final_sleep: "0s".into() }
+}
+
 fn cache(max_size_mb: i32, ttl: &str) -> Cache {
     Cache { embedded_cache: EmbeddedCache { enabled: true, max_size_mb, ttl: ttl.into() } }
 }
@@ -134,11 +139,9 @@ fn common(spec: &LokiSpec, chunks_directory: String) -> Common {
     Common {
         path_prefix: DATA_DIR.into(),
         replication_factor: if several { 3 } else { 1 },
-        ring: Ring {
-            kvstore: Named { store: if several { "memberlist" } else { "inmemory" }.into() },
-            // Of several each one finds its own at its interface.
-            instance_addr: (!several).then(|| "127.0.0.1".to_owned()),
-        },
+        // Of several each one finds its own at its interface.
+        instance_addr: (!several).then(|| "127.0.0.1".to_owned()),
+        ring: Ring { kvstore: Named { store: if several { "memberlist" } else { "inmemory" }.into() } },
         storage: match &spec.object_store {
             None => Storage::Filesystem(Filesystem { chunks_directory, rules_directory: files::DIRECTORY.to_owned() }),
             Some(store) => Storage::S3(s3(store)),

@@ -15,7 +15,7 @@ pub struct Config {
     pub memberlist: Option<Memberlist>,
     pub schema_config: SchemaConfig,
     pub ingester: Ingester,
-    pub pattern_ingester: Enabled,
+    pub pattern_ingester: PatternIngester,
     pub compactor: Compactor,
     pub limits_config: Limits,
     pub query_range: QueryRange,
@@ -37,6 +37,9 @@ pub struct Server {
 pub struct Common {
     pub path_prefix: String,
     pub replication_factor: i32,
+    /// At which the parts of one program find each other; absent: that of the network interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_addr: Option<String>,
     pub ring: Ring,
     pub storage: Storage,
 }
@@ -44,8 +47,6 @@ pub struct Common {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ring {
     pub kvstore: Named,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance_addr: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,9 +130,11 @@ pub struct Wal {
     pub replay_memory_ceiling: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Enabled {
+/// It groups similar lines, which Grafana's Logs Drilldown shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PatternIngester {
     pub enabled: bool,
+    pub lifecycler: Lifecycler,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

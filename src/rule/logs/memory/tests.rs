@@ -87,7 +87,7 @@ fn nothing_is_shipped_before_loki_was_asked() {
 
     settle(&mut memory);
     let text = text(&memory);
-    assert!(text.contains("- name: shop/errors") && text.contains(&format!("expr: ({ERRORS}) > 50")), "{text}");
+    assert!(text.contains("- name: shop/errors") && text.contains(&format!("expr: '({ERRORS}) > 50'")), "{text}");
     let status = told(&memory);
     assert_eq!((condition(&status, "Loaded"), status.accepted), (("True", "Confirmed"), Some(1)));
     assert_eq!((status.firing, status.stacks[0].loaded), (Some(2), 1));

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::resource::Resource;
 use super::schema::Fault;
 use crate::api::alert_response::StepAction;
+use crate::api::alert_rule::RuleSource;
 use crate::api::change_freeze::Workload;
 use crate::api::{AlertResponse, AlertRule, ErrorBudgetPolicy, MonitoringStack, NotificationChannel, SLO};
 use crate::k8s::meta::is_object_name;
@@ -179,7 +180,11 @@ fn judge_rule(object: &AlertRule) -> Judgement {
         Fault::at(&path, format!("{column}{} ({}, {})", refusal.message, refusal.name, refusal.reason))
     };
     let refusals = rule::render(object).1.into_iter().filter(|refusal| !SAID_BY_CEL.contains(&refusal.reason));
-    Judgement::wrong(refusals.map(fault))
+    let mut judgement = Judgement::wrong(refusals.map(fault));
+    if object.spec.source == RuleSource::Logs {
+        judgement.open.push(Fault::at("spec.rules", "LogQL is checked by the Loki that loads it".to_owned()));
+    }
+    judgement
 }
 
 fn judge_stack(object: &MonitoringStack, known: &Known) -> Judgement {

@@ -57,6 +57,8 @@ pub enum Invalid {
     MaintenanceWindow { index: usize, field: &'static str, message: String },
     #[error("spec.{field} {expr:?} does not parse{}: {}", .why.column.map(|at| format!(", column {at}")).unwrap_or_default(), .why.message)]
     Promql { field: String, expr: String, why: ExprError },
+    #[error("spec.{field} {expr:?} cannot be asked: {why}")]
+    Logql { field: String, expr: String, why: String },
     #[error("spec.{field}.name {name:?} is not the name of an SLO: lower-case letters, digits, '-' and '.'")]
     SloName { field: &'static str, name: String },
     #[error(
@@ -86,7 +88,7 @@ impl Reportable for Invalid {
             Self::NoAction { .. } | Self::StepDoesNotFit { .. } => "InvalidStep",
             Self::RollbackTo { .. } | Self::ScaleMax { .. } => "InvalidStep",
             Self::SilenceFor { .. } | Self::JobTimeout { .. } | Self::FromCronJob { .. } => "InvalidStep",
-            Self::Promql { .. } => "InvalidExpression",
+            Self::Promql { .. } | Self::Logql { .. } => "InvalidExpression",
             Self::MaintenanceWindow { .. } | Self::MinReady { .. } => "InvalidGuardrail",
             Self::TargetName { .. } => "InvalidTarget",
             Self::ServiceAccountName { .. } => "InvalidServiceAccountName",

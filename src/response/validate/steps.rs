@@ -5,7 +5,7 @@ use crate::api::alert_response::{Diagnose, Job, Step, StepAction, TargetKind};
 use crate::api::duration::PromDuration;
 use crate::k8s::meta::is_object_name;
 use crate::response::action::silence;
-use crate::response::condition;
+use crate::response::{condition, confine};
 
 /// A run waits for its Job, and other runs of the target for the run.
 pub const SHORTEST_JOB: PromDuration = PromDuration::from_secs(1);
@@ -77,6 +77,12 @@ fn diagnose(diagnose: &Diagnose, at: &str) -> Result<(), Invalid> {
     for (index, expr) in diagnose.promql.iter().enumerate() {
         if let Err(why) = condition::question(expr) {
             return Err(Invalid::Promql { field: format!("{at}.diagnose.promql[{index}]"), expr: expr.clone(), why });
+        }
+    }
+    for (index, expr) in diagnose.logql.iter().enumerate() {
+        // Loki alone can parse it; into which namespace it looks is seen here.
+        if let Err(why) = confine::confined(expr, "namespace") {
+            return Err(Invalid::Logql { field: format!("{at}.diagnose.logql[{index}]"), expr: expr.clone(), why });
         }
     }
     Ok(())

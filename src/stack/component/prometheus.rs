@@ -213,8 +213,7 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
     let scrape = &spec.scrape;
     let mut args = vec![
         format!("--config.file={CONFIG_DIR}/{}", names::prometheus_config_key(shard)),
-        // Exemplars lead from a latency to a trace.
-        "--enable-feature=auto-reload-config,exemplar-storage".to_owned(),
+        "--enable-feature=auto-reload-config".to_owned(),
         "--config.auto-reload-interval=1s".to_owned(),
         format!("--storage.tsdb.path={DATA_DIR}"),
         format!("--storage.tsdb.retention.time={}", spec.retention),

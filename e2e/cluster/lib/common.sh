@@ -34,6 +34,7 @@ settle_environment() {
 	API_SERVICE_IP=${SERVICE_CIDR%.*}.1
 	DNS_SERVICE_IP=${SERVICE_CIDR%.*}.10
 	BRIDGE=cni0
+	POD_LOGS_MARK=.evenkeel-cluster
 	CONTAINERD_SOCKET=$STATE/containerd/containerd.sock
 	KUBECONFIG_FILE=$STATE/kubeconfig
 	IMAGE_DIR=$CLUSTER_DIR/../images

@@ -206,12 +206,13 @@ remove_rules() {
 # The state directory but its locks, and what kubelet, containerd and the CNI
 # library keep elsewhere and cannot be told to keep here.
 remove_files() {
-	local link file
-	for link in /var/log/containers/*.log; do
-		case $(readlink "$link" 2>/dev/null) in
-		"$STATE"/*) rm -f "$link" ;;
-		esac
-	done
+	local file
+	if [ -e "/var/log/pods/$POD_LOGS_MARK" ] && [ -z "$(foreign_kubernetes)" ]; then
+		rm -rf --one-file-system /var/log/pods
+		find /var/log/containers -xtype l -delete 2>/dev/null || true
+	fi
+	# Positions of log agents, by namespace and stack.
+	[ -n "$(foreign_kubernetes)" ] || rm -rf --one-file-system /var/lib/evenkeel
 	for file in /var/lib/cni/results/*; do
 		if grep -qsF "$STATE/" "$file"; then rm -f "$file"; fi
 	done

@@ -219,7 +219,9 @@ TOML
 containerd_ctl() { ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
 start_kubelet() {
-	mkdir -p "$STATE/kubelet" "$STATE/pod-logs"
+	mkdir -p "$STATE/kubelet"
+	# Where every reader of a node's logs looks. The mark says whose it is.
+	[ -e /var/log/pods ] || { mkdir -p /var/log/pods && touch "/var/log/pods/$POD_LOGS_MARK"; }
 	# Images cannot be pulled again, so none is ever collected; and a full disk
 	# is for the person at the machine to see, not a reason to evict pods.
 	write_file "$STATE/conf/kubelet.yaml" <<YAML || true
@@ -240,7 +242,6 @@ failSwapOn: false
 clusterDNS: ["$DNS_SERVICE_IP"]
 clusterDomain: cluster.local
 resolvConf: $STATE/conf/resolv.conf
-podLogsDir: $STATE/pod-logs
 volumePluginDir: $STATE/kubelet/volume-plugins
 maxPods: 250
 kubeAPIQPS: 300

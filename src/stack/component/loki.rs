@@ -239,7 +239,9 @@ fn ruler(stack: &Stack, rule_path: String, wal: String) -> Ruler {
 fn stateful_set(stack: &Stack, loki: &Loki, revision: String) -> StatefulSet {
     let (owner, spec) = (&stack.owner, &loki.spec);
     let args = vec![format!("-config.file={CONFIG_DIR}/{CONFIG_KEY}"), "-target=all".to_owned()];
-    let env = credentials(spec);
+    let mut env = credentials(spec);
+    // The compactor makes files there and moves them to its own: on the one volume that can be written.
+    env.push(EnvVar { name: "TMPDIR".into(), value: Some(DATA_DIR.into()), ..EnvVar::default() });
     let config = Volume {
         name: "config".into(),
         config_map: Some(ConfigMapVolumeSource {
@@ -261,7 +263,7 @@ fn stateful_set(stack: &Stack, loki: &Loki, revision: String) -> StatefulSet {
             name: LOKI.into(),
             image: Some(image::of(image::LOKI, image::LOKI_VERSION, spec.version.as_deref(), spec.image.as_deref())),
             args: Some(args),
-            env: Some(env).filter(|env| !env.is_empty()),
+            env: Some(env),
             ports: Some(ports(spec).into_iter().map(|(name, port)| pod::port(name, port)).collect()),
             // Fifteen minutes to read the write-ahead log.
             startup_probe: Some(pod::probe("/ready", 2, 450)),

@@ -66,9 +66,15 @@ pub struct PodSettings {
 
 /// Of a container, without claims: every component has these, and a CRD must stay small.
 fn resources(_: &mut SchemaGenerator) -> Schema {
-    let quantities =
-        serde_json::json!({"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": true}});
-    json_schema!({"type": "object", "properties": {"limits": quantities, "requests": quantities}})
+    let quantities = |description| {
+        serde_json::json!({
+            "type": "object", "description": description, "additionalProperties": {"x-kubernetes-int-or-string": true},
+        })
+    };
+    json_schema!({"type": "object", "properties": {
+        "limits": quantities("The most that the container may use, for example memory: 1Gi."),
+        "requests": quantities("What the scheduler sets aside for the container, for example cpu: 100m."),
+    }})
 }
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {

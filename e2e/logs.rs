@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use crate::harness::*;
 use crate::lab::*;
+use crate::manifests::*;
 
 /// Digits and letters that no other line has.
 fn mark() -> String {
@@ -208,6 +209,14 @@ spec:
     lab.cluster.apply(&rule(&good)).await;
     let loaded = |o: &Value| current(o) && condition(o, "Loaded") == "True";
     lab.cluster.until("Loaded", "AlertRule", SHOP_SPACE, "panics", Duration::from_secs(60), loaded).await;
+    lab.cluster.apply(&responder(SHOP_SPACE)).await;
+    let look = format!(
+        "
+  target: {{kind: Deployment, nameFromLabel: workload}}
+  steps: [{{diagnose: {{logql: ['{{container=\"checkout\"}} |= \"{mark}\"']}}}}]"
+    );
+    lab.cluster.apply(&response(SHOP_SPACE, "look", "Panics", &look)).await;
+    lab.cluster.ready("AlertResponse", SHOP_SPACE, "look", Duration::from_secs(60)).await;
     lab.write("checkout", &format!("panic {mark}: index out of range\n")).await;
     let alert = eventually("the alert in Alertmanager", Duration::from_secs(90), || async {
         let alerts = lab.get("alertmanager", 9093, "/api/v2/alerts", &[]).await?;
@@ -216,6 +225,16 @@ spec:
     .await;
     assert_eq!(text(&alert["labels"]["workload"]), "checkout", "{alert}");
     assert_eq!(text(&alert["labels"]["severity"]), "critical", "{alert}");
+
+    // The run that it causes asks the same Loki about the onset.
+    let run = eventually("the diagnosis", Duration::from_secs(90), || async {
+        let runs = lab.cluster.runs(SHOP_SPACE, "look").await;
+        runs.into_iter().find(|run| run["status"]["steps"][0]["finishedAt"].is_string())
+    })
+    .await;
+    let name = text(&run["status"]["steps"][0]["intent"]["diagnose"]["configMap"]);
+    let found = text(&lab.cluster.get("ConfigMap", SHOP_SPACE, &name).await["data"]["logql.txt"]);
+    assert!(found.contains(&mark) && found.contains("index out of range"), "{found}");
 
     // What Loki cannot read is refused with its own words, and what was good stays.
     lab.cluster.apply(&rule(&format!("sum(count_over_time({{namespace=\"{SHOP_SPACE}\" |= \"x\" [5m])) > 0"))).await;

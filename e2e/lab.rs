@@ -11,6 +11,11 @@ use crate::harness::*;
 
 /// Namespace of the stack, whose name is `lab`.
 pub const LAB: &str = "e2e-lab";
+/// Digits and letters that no other line has.
+pub fn mark() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// Namespace of the shop.
 pub const SHOP_SPACE: &str = "e2e-lab-shop";
 

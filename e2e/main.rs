@@ -31,4 +31,5 @@ mod rollback;
 mod rollouts;
 mod rules;
 mod stack;
+mod steady;
 mod workflow;

@@ -25,14 +25,14 @@ async fn a_workflow_is_started_and_an_event_sent_once_although_the_first_answer_
   steps:
   - githubWorkflow: {channel: repo, workflow: repair.yaml, ref: stable, inputs: {run: '{{ run.name }}', region: '{{ alert.labels.region }}'}}
   - githubWorkflow: {channel: repo, eventType: trouble, inputs: {target: '{{ target.name }}'}}
-  guardrails: {cooldown: 0s}";
+  guardrails: {cooldown: 0s}
+  verify: {within: 90s, settle: 1s}";
     cluster.apply(&response(namespace, "fix", "Trouble", spec)).await;
     cluster.ready("AlertResponse", namespace, "fix", Duration::from_secs(60)).await;
 
     // It is done, and nobody hears of it: what was started is found again by the name of the run.
     outside.github.fail("POST", "/dispatches", crate::fakes::Fault::Lost);
-    cluster.post("firing", namespace, "Trouble", json!({"region": "eu-1"})).await;
-    let run = cluster.closed_run(namespace, "fix", Duration::from_secs(90)).await;
+    let run = cluster.play(namespace, "fix", "Trouble", json!({"region": "eu-1"})).await;
     assert_eq!(run["status"]["phase"], "Succeeded", "{:#}", run["status"]);
     let name = text(&run["metadata"]["name"]);
     let runs = outside.github.with(|github| github.runs.clone());

@@ -27,8 +27,9 @@ async fn live(cluster: &Cluster, namespace: &str) -> Vec<String> {
 }
 
 async fn loaded(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+    // Seconds, but while a rule of another test that Prometheus refuses is being found by halves.
     cluster
-        .until("Loaded", "AlertRule", namespace, name, Duration::from_secs(20), |o| {
+        .until("Loaded", "AlertRule", namespace, name, Duration::from_secs(60), |o| {
             current(o) && condition(o, "Loaded") == "True"
         })
         .await

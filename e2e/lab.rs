@@ -21,7 +21,7 @@ pub const SHOP_SPACE: &str = "e2e-lab-shop";
 
 static READY: OnceCell<()> = OnceCell::const_new();
 
-/// What comes after the stack's own parts in `logs`: an extra pod label, and the pipelines that the tests rely on.
+/// Every component, mostly with its defaults, and what the tests rely on: a pod label, an own pattern, a pipeline.
 const STACK: &str = "
 apiVersion: evenkeel.dev/v1alpha1
 kind: MonitoringStack

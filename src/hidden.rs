@@ -12,6 +12,11 @@ impl Hidden {
         Self(value.into())
     }
 
+    /// Hides bytes, written in hexadecimal.
+    pub fn hex(bytes: &[u8]) -> Self {
+        Self(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
     /// The value, for whoever is to have it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::ListParams;
 
 use super::alertmanagers::{StackName, stack_of};
 use super::confine::confined;
 use super::evidence::{POINTS, Searched};
+use super::prometheuses;
 use crate::context::Context;
-use crate::k8s::meta::MANAGED_BY;
 use crate::k8s::report::{chain, words};
 use crate::loki::{Found, Loki};
 use crate::stack::names::LOKI;
@@ -74,19 +71,9 @@ async fn addresses(
     context: &Context,
     (namespace, name): &StackName,
 ) -> Result<Result<Vec<String>, String>, kube::Error> {
-    let labels = format!(
-        "app.kubernetes.io/name={LOKI},app.kubernetes.io/instance={name},app.kubernetes.io/managed-by={MANAGED_BY}"
-    );
-    let pods = Api::<Pod>::namespaced(context.client.clone(), namespace);
-    let mut pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
-    pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    let pods = prometheuses::pods(context, (namespace, name), LOKI).await?;
     if pods.is_empty() {
         return Ok(Err(format!("stack {namespace}/{name} runs no Loki")));
     }
-    let ready = |pod: &&Pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-    };
-    let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty());
-    Ok(Ok(pods.iter().filter(ready).filter_map(address).collect()))
+    Ok(Ok(prometheuses::ready(&pods)))
 }

@@ -17,6 +17,7 @@ use crate::api::response_run::RunAlert;
 use crate::context::Context;
 use crate::k8s::meta::MANAGED_BY;
 use crate::k8s::report::{chain, words};
+use crate::k8s::workload::pods as workload_pods;
 use crate::prometheus::{HttpError, Prometheus, Rule, Sample, Series};
 use crate::stack::names::{PROMETHEUS, SHARD};
 
@@ -145,20 +146,31 @@ async fn addresses(
     context: &Context,
     (namespace, name): &StackName,
 ) -> Result<Result<Vec<String>, String>, kube::Error> {
-    let labels = format!(
-        "app.kubernetes.io/name={PROMETHEUS},app.kubernetes.io/instance={name},app.kubernetes.io/managed-by={MANAGED_BY}"
-    );
-    let pods = Api::<Pod>::namespaced(context.client.clone(), namespace);
-    let mut pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
-    pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    let pods = pods(context, (namespace, name), PROMETHEUS).await?;
     let shard = |pod: &Pod| pod.metadata.labels.as_ref().and_then(|labels| labels.get(SHARD)).cloned();
     if pods.iter().any(|pod| shard(pod) != shard(&pods[0])) {
         return Ok(Err(format!("stack {namespace}/{name} is sharded: no single Prometheus has all series")));
     }
-    let ready = |pod: &&Pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-    };
+    Ok(Ok(ready(&pods)))
+}
+
+/// The pods of a stack's component, but for those that are on their way out.
+pub(super) async fn pods(
+    context: &Context,
+    (namespace, name): (&str, &str),
+    component: &str,
+) -> Result<Vec<Pod>, kube::Error> {
+    let labels = format!(
+        "app.kubernetes.io/name={component},app.kubernetes.io/instance={name},app.kubernetes.io/managed-by={MANAGED_BY}"
+    );
+    let pods = Api::<Pod>::namespaced(context.client.clone(), namespace);
+    let mut pods = pods.list(&ListParams::default().labels(&labels)).await?.items;
+    pods.retain(|pod| !workload_pods::is_terminating(pod));
+    Ok(pods)
+}
+
+/// Addresses of those that are ready.
+pub(super) fn ready(pods: &[Pod]) -> Vec<String> {
     let address = |pod: &Pod| pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty());
-    Ok(Ok(pods.iter().filter(ready).filter_map(address).collect()))
+    pods.iter().filter(|pod| workload_pods::is_ready(pod)).filter_map(address).collect()
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::admin::Admin;
 use super::component::grafana_dashboards::Found;
-use crate::api::monitoring_stack::{MonitoringStackSpec, Storage};
+use super::storage;
+use crate::api::monitoring_stack::MonitoringStackSpec;
 use crate::hidden::Hidden;
 
 /// The default is what is taken for granted without a cluster.
@@ -24,13 +25,5 @@ pub struct Around {
 
 /// The StorageClasses that the components name.
 pub fn classes(spec: &MonitoringStackSpec) -> BTreeSet<String> {
-    let MonitoringStackSpec { prometheus, alertmanager, loki, jaeger, grafana, .. } = spec;
-    let storages: [Option<&Storage>; 5] = [
-        prometheus.as_ref().and_then(|p| p.storage.as_ref()),
-        alertmanager.as_ref().and_then(|a| a.storage.as_ref()),
-        loki.as_ref().and_then(|l| l.storage.as_ref()),
-        jaeger.as_ref().and_then(|j| j.storage.as_ref()),
-        grafana.as_ref().and_then(|g| g.storage.as_ref()),
-    ];
-    storages.into_iter().flatten().filter_map(|storage| storage.storage_class_name.clone()).collect()
+    storage::chosen(spec).filter_map(|(_, storage)| storage.storage_class_name.clone()).collect()
 }

@@ -9,7 +9,7 @@ use kube::{Client, ResourceExt};
 
 use super::discovery;
 use super::gather_around::around;
-use super::names::{ALERTMANAGER, GRAFANA, JAEGER, LOKI, PROMETHEUS, ROTATE_TOKEN, receiver_token};
+use super::names::{ROTATE_TOKEN, receiver_token};
 use super::routes::Secrets;
 use super::storage::{self, Claim};
 use super::token::Tokens;
@@ -53,7 +53,7 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
     };
     let (mut claims, mut sizes) = (BTreeMap::new(), BTreeMap::new());
     // Without a wish for storage there is nothing to compare.
-    for component in with_storage(spec) {
+    for (component, _) in storage::chosen(spec) {
         claims.insert(component.to_owned(), claims_of(client, &owner, component).await?);
         sizes.extend(template_size(client, &owner, component).await?.map(|size| (component.to_owned(), size)));
     }
@@ -62,7 +62,7 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
         Some(_) => secret(client, &owner.namespace, &token).await?.as_ref().and_then(Tokens::of),
         None => None,
     };
-    let fresh_token = Hidden::new(rand::random::<[u8; 32]>().iter().map(|b| format!("{b:02x}")).collect::<String>());
+    let fresh_token = Hidden::hex(&rand::random::<[u8; 32]>());
     let around = around(client, spec, &owner).await?;
     let home = Home {
         owner,
@@ -71,18 +71,6 @@ pub async fn gather(context: &Context, stack: &MonitoringStack, owner: Owner) ->
         rotation: stack.annotations().get(ROTATE_TOKEN).cloned(),
     };
     Ok((home, Known { channels, secrets, namespaces, claims, sizes, tokens, fresh_token, around }))
-}
-
-/// The components whose storage a person chose.
-fn with_storage(spec: &MonitoringStackSpec) -> impl Iterator<Item = &'static str> {
-    let chosen = [
-        (PROMETHEUS, spec.prometheus.as_ref().is_some_and(|p| p.storage.is_some())),
-        (ALERTMANAGER, spec.alertmanager.as_ref().is_some_and(|a| a.storage.is_some())),
-        (LOKI, spec.loki.as_ref().is_some_and(|l| l.storage.is_some())),
-        (JAEGER, spec.jaeger.as_ref().is_some_and(|j| j.storage.is_some())),
-        (GRAFANA, spec.grafana.as_ref().is_some_and(|g| g.storage.is_some())),
-    ];
-    chosen.into_iter().filter(|(_, storage)| *storage).map(|(component, _)| component)
 }
 
 async fn channels(client: &Client, namespace: &str) -> Result<Vec<NotificationChannel>, GatherError> {

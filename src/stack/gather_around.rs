@@ -40,8 +40,7 @@ async fn of_grafana(
     if spec.admin_secret_ref.is_none() {
         let name = grafana_admin(&owner.name);
         around.admin = secret(client, &owner.namespace, &name).await?.as_ref().and_then(Admin::of);
-        let random = rand::random::<[u8; 16]>();
-        around.fresh_password = Some(Hidden::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>()));
+        around.fresh_password = Some(Hidden::hex(&rand::random::<[u8; 16]>()));
     }
     if spec.route.is_some() {
         around.no_http_routes =

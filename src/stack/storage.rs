@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
-use crate::api::monitoring_stack::Storage;
+use super::names::{ALERTMANAGER, GRAFANA, JAEGER, LOG_GATEWAY, LOKI, PROMETHEUS};
+use crate::api::monitoring_stack::{MonitoringStackSpec, Storage};
 use crate::k8s::drift;
 
 /// Name of the volume, and the prefix of its claims: `data-<pod>`.
@@ -54,6 +55,21 @@ impl Data {
         };
         Some(drift::bytes(size)? * 85 / 100 / (1 << 20)).filter(|mib| *mib > 0)
     }
+}
+
+/// The storage that a person chose, by component.
+pub fn chosen(spec: &MonitoringStackSpec) -> impl Iterator<Item = (&'static str, &Storage)> {
+    let MonitoringStackSpec { prometheus, alertmanager, loki, logs, jaeger, grafana, .. } = spec;
+    let gateway = logs.as_ref().and_then(|l| l.gateway.as_ref());
+    let all: [(_, Option<&Storage>); 6] = [
+        (PROMETHEUS, prometheus.as_ref().and_then(|p| p.storage.as_ref())),
+        (ALERTMANAGER, alertmanager.as_ref().and_then(|a| a.storage.as_ref())),
+        (LOKI, loki.as_ref().and_then(|l| l.storage.as_ref())),
+        (LOG_GATEWAY, gateway.and_then(|g| g.storage.as_ref())),
+        (JAEGER, jaeger.as_ref().and_then(|j| j.storage.as_ref())),
+        (GRAFANA, grafana.as_ref().and_then(|g| g.storage.as_ref())),
+    ];
+    all.into_iter().filter_map(|(component, storage)| Some((component, storage?)))
 }
 
 /// An existing claim of a component.
@@ -114,6 +130,18 @@ mod tests {
     }
     fn claim(name: &str, size: &str) -> Claim {
         Claim { name: name.into(), size: quantity(size) }
+    }
+
+    #[test]
+    fn every_component_whose_storage_a_person_chose_is_looked_after() {
+        let storage = serde_json::json!({"storage": {"size": "1Gi"}});
+        let spec = serde_json::json!({
+            "prometheus": storage, "alertmanager": {}, "loki": storage, "jaeger": storage, "grafana": storage,
+            "logs": {"otlp": {}, "gateway": storage},
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        let components: Vec<&str> = chosen(&spec).map(|(component, _)| component).collect();
+        assert_eq!(components, [PROMETHEUS, LOKI, LOG_GATEWAY, JAEGER, GRAFANA]);
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn check_prometheus(spec: &PrometheusSpec, known: &Known, problems: &mut Vec<Pro
         problems.extend(missing.map(|message| Problem { reason: "RemoteWriteSecretMissing", message }));
     }
     let wanted = Data::of(spec.storage.as_ref());
-    let (data, grow) = check_storage(PROMETHEUS, wanted, known, problems);
+    let (data, grow) = check_storage(PROMETHEUS, PROMETHEUS, wanted, known, problems);
     let retention_size =
         spec.retention_size.clone().or_else(|| data.safe_mebibytes().map(|mebibytes| format!("{mebibytes}MB")));
     Ok(Prometheus { spec: spec.clone(), data, retention_size, grow })
@@ -242,28 +242,30 @@ fn check_alertmanager(
     positive("alertmanager.retention", Some(spec.retention), "5d")?;
     let (routing, wrong) = routes::checked(spec, &known.channels, &known.secrets);
     problems.extend(wrong);
-    let (data, grow) = check_storage(ALERTMANAGER, Data::of(spec.storage.as_ref()), known, problems);
+    let (data, grow) = check_storage(ALERTMANAGER, ALERTMANAGER, Data::of(spec.storage.as_ref()), known, problems);
     let tokens = Tokens::decide(known.tokens.clone(), home.rotation.as_deref(), known.fresh_token.clone());
     Ok(Alertmanager { spec: spec.clone(), data, routing, tokens, grow })
 }
 
+/// `field` is where the spec speaks of the component.
 fn check_storage(
+    field: &str,
     component: &'static str,
     wanted: Data,
     known: &Known,
     problems: &mut Vec<Problem>,
 ) -> (Data, Vec<String>) {
     let claims = known.claims.get(component).map_or(&[][..], Vec::as_slice);
-    let plan = storage::plan(component, wanted, claims, known.sizes.get(component));
+    let plan = storage::plan(field, wanted, claims, known.sizes.get(component));
     problems.extend(plan.refused.map(|message| Problem { reason: "StorageShrinkRefused", message }));
-    problems.extend(missing_class(component, &plan.data, known));
+    problems.extend(missing_class(field, component, &plan.data, known));
     (plan.data, plan.grow)
 }
 
-fn missing_class(component: &str, data: &Data, known: &Known) -> Option<Problem> {
+fn missing_class(field: &str, component: &str, data: &Data, known: &Known) -> Option<Problem> {
     let Data::Claim { class: Some(class), .. } = data else { return None };
     let message = format!(
-        "spec.{component}.storage.storageClassName {class:?}: there is no such StorageClass, and the claims of {component} wait \
+        "spec.{field}.storage.storageClassName {class:?}: there is no such StorageClass, and the claims of {component} wait \
          for it (`kubectl get storageclass` shows those that there are)"
     );
     known.around.missing_classes.contains(class).then_some(Problem { reason: "StorageClassNotFound", message })

@@ -145,7 +145,12 @@ fn take(name: &Name, entry: &mut Entry, answers: &mut Answers, views: &BTreeMap<
     entry.misses = 0;
     entry.unreachable = None;
     let mut status = measured(&checked, &read.groups, Some(retention), previous, now);
-    entry.budget = worst(&checked, &read.groups, now);
+    let budget = worst(&checked, &read.groups, now);
+    // Before there was data there was nothing to find.
+    if entry.budget.is_none() && budget.is_some() {
+        entry.looked = None;
+    }
+    entry.budget = budget;
     if let Some(budget) = status.budget.as_mut().filter(|_| entry.budget.is_some()) {
         budget.adjustments = read.adjustments;
     }

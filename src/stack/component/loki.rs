@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapProjection, ConfigMapVolumeSource, Container, EnvVar, EnvVarSource, KeyToPath,
-    ProjectedVolumeSource, SecretKeySelector, Volume, VolumeProjection,
+    ConfigMap, ConfigMapVolumeSource, Container, EnvVar, EnvVarSource, SecretKeySelector, Volume,
 };
 
 use super::loki_config::{
@@ -305,23 +304,8 @@ fn credentials(spec: &LokiSpec) -> Vec<EnvVar> {
 
 /// Every file of rules that there can ever be, each optional: a new one needs no restart.
 fn rules_volume(stack: &str) -> Volume {
-    let source = |number| {
-        let file = files::file_name(number);
-        VolumeProjection {
-            config_map: Some(ConfigMapProjection {
-                name: files::config_map_name(stack, number),
-                items: Some(vec![KeyToPath { key: file.clone(), path: file, mode: None }]),
-                optional: Some(true),
-            }),
-            ..VolumeProjection::default()
-        }
-    };
-    Volume {
-        name: "rules".into(),
-        projected: Some(ProjectedVolumeSource {
-            sources: Some((0..files::COUNT).map(source).collect()),
-            ..ProjectedVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
+    pod::optional_files(
+        "rules",
+        (0..files::COUNT).map(|number| (files::config_map_name(stack, number), files::file_name(number))),
+    )
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-    SecretProjection, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount,
-    VolumeProjection, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Affinity, Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
+    SeccompProfile, SecretProjection, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume,
+    VolumeMount, VolumeProjection, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -313,6 +313,21 @@ pub fn probe(path: &str, period: i32, failures: i32) -> Probe {
         success_threshold: Some(1),
         ..Probe::default()
     }
+}
+
+/// A volume with one file of each ConfigMap, named as its key there. One that is missing does not hold up the pod.
+pub fn optional_files(name: &str, files: impl Iterator<Item = (String, String)>) -> Volume {
+    let source = |(map, file): (String, String)| VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: map,
+            items: Some(vec![KeyToPath { key: file.clone(), path: file, mode: None }]),
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    };
+    let projected =
+        ProjectedVolumeSource { sources: Some(files.map(source).collect()), ..ProjectedVolumeSource::default() };
+    Volume { name: name.into(), projected: Some(projected), ..Volume::default() }
 }
 
 /// A volume with the given keys of Secrets, at `<secret>/<key>`. A Secret that is missing does not hold up the pod: the

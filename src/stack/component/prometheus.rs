@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapProjection, ConfigMapVolumeSource, Container, KeyToPath, ProjectedVolumeSource, Volume,
-    VolumeProjection,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, Container, Volume};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -278,23 +275,8 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
 
 /// Every shard that there can ever be, each optional: a new one needs no restart.
 fn rules_volume(stack: &str) -> Volume {
-    let source = |shard| {
-        let file = shards::file_name(shard);
-        VolumeProjection {
-            config_map: Some(ConfigMapProjection {
-                name: shards::config_map_name(stack, shard),
-                items: Some(vec![KeyToPath { key: file.clone(), path: file, mode: None }]),
-                optional: Some(true),
-            }),
-            ..VolumeProjection::default()
-        }
-    };
-    Volume {
-        name: "rules".into(),
-        projected: Some(ProjectedVolumeSource {
-            sources: Some((0..shards::SHARD_COUNT).map(source).collect()),
-            ..ProjectedVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
+    pod::optional_files(
+        "rules",
+        (0..shards::SHARD_COUNT).map(|number| (shards::config_map_name(stack, number), shards::file_name(number))),
+    )
 }

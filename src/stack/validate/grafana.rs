@@ -61,7 +61,7 @@ pub fn check(
     let found: Vec<&Found> = around.dashboards.iter().filter(|map| namespaces.contain(&map.namespace)).collect();
     let found = if wanted.config_maps { found } else { vec![] };
     let dashboards = grafana_dashboards::join(shipped, &found, problems);
-    let (data, grow) = super::check_storage(GRAFANA, Data::of(spec.storage.as_ref()), known, problems);
+    let (data, grow) = super::check_storage(GRAFANA, GRAFANA, Data::of(spec.storage.as_ref()), known, problems);
     Ok(Grafana { spec: spec.clone(), admin, route, dashboards, data, grow })
 }
 

@@ -57,7 +57,7 @@ pub fn check(spec: &JaegerSpec, known: &Known, problems: &mut Vec<Problem>) -> R
     super::positive("jaeger.retention", spec.retention, "7d")?;
     let sampling = spec.sampling.clone().unwrap_or_default();
     check_probabilities(&sampling)?;
-    let (data, grow) = super::check_storage(JAEGER, Data::of(spec.storage.as_ref()), known, problems);
+    let (data, grow) = super::check_storage(JAEGER, JAEGER, Data::of(spec.storage.as_ref()), known, problems);
     let store = match (spec.outside(), &data) {
         (Some((kind, store)), _) => Store::Outside { kind, store: store.clone() },
         (None, Data::Claim { .. }) => Store::Volume { retention: spec.retention.unwrap_or(RETENTION) },

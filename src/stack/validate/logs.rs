@@ -13,7 +13,7 @@ use crate::api::monitoring_stack::{ContainerLogs, FileLogs, LogsSpec};
 use crate::k8s::drift;
 use crate::stack::component::logs::FLAGS;
 use crate::stack::names;
-use crate::stack::storage::{self, Data};
+use crate::stack::storage::Data;
 
 /// Bytes that wait on the disk while Loki does not answer, where nothing is said.
 const BUFFER: i64 = 1 << 30;
@@ -68,11 +68,9 @@ pub fn check(spec: &LogsSpec, known: &Known, problems: &mut Vec<Problem>) -> Res
     let buffer = buffer(&spec, &mut found);
     let wanted = spec.syslog.is_some() || spec.tcp.is_some() || spec.otlp.is_some();
     let gateway = wanted.then(|| {
-        let claims = known.claims.get(names::LOG_GATEWAY).map_or(&[][..], Vec::as_slice);
-        let present = known.sizes.get(names::LOG_GATEWAY);
-        let plan = storage::plan("logs.gateway", Data::of(gateway.storage.as_ref()), claims, present);
-        problems.extend(plan.refused.map(|message| Problem { reason: "StorageShrinkRefused", message }));
-        Gateway { data: plan.data, grow: plan.grow }
+        let wanted = Data::of(gateway.storage.as_ref());
+        let (data, grow) = super::check_storage("logs.gateway", names::LOG_GATEWAY, wanted, known, problems);
+        Gateway { data, grow }
     });
     Ok(Logs { spec, buffer, gateway })
 }

@@ -33,7 +33,7 @@ pub fn check(spec: &LokiSpec, known: &Known, problems: &mut Vec<Problem>) -> Res
         let missing = known.secrets.missing(&format!("spec.loki.objectStore.{name}"), reference);
         problems.extend(missing.map(|message| Problem { reason: "LokiSecretMissing", message }));
     }
-    let (data, grow) = super::check_storage(LOKI, Data::of(spec.storage.as_ref()), known, problems);
+    let (data, grow) = super::check_storage(LOKI, LOKI, Data::of(spec.storage.as_ref()), known, problems);
     Ok(Loki { spec: spec.clone(), data, grow })
 }
 

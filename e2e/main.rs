@@ -10,6 +10,7 @@ mod gate;
 mod harness;
 mod lab;
 mod manifests;
+mod object_store;
 mod outside;
 
 mod actions;

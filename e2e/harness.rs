@@ -168,9 +168,17 @@ spec:
     }
 
     pub async fn list(&self, kind: &str, namespace: &str, labels: &str) -> Vec<Value> {
-        let list = self.api(kind, namespace).await.list(&ListParams::default().labels(labels)).await;
-        let items = list.unwrap_or_else(|e| panic!("list {kind} in {namespace}: {e}")).items;
-        items.into_iter().map(|o| serde_json::to_value(o).expect("JSON")).collect()
+        let (api, mut objects) = (self.api(kind, namespace).await, vec![]);
+        // By pages: after a storm there are more than the API server answers with in a minute.
+        let mut page = ListParams::default().labels(labels).limit(500);
+        loop {
+            let list = api.list(&page).await.unwrap_or_else(|e| panic!("list {kind} in {namespace}: {e}"));
+            objects.extend(list.items.into_iter().map(|o| serde_json::to_value(o).expect("JSON")));
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return objects,
+            }
+        }
     }
 
     pub async fn merge(&self, kind: &str, namespace: &str, name: &str, patch: Value) -> Value {

@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "src/response/facts.rs",
     "src/response/guard",
     "src/response/in_vain.rs",
+    "src/response/index.rs",
     "src/response/ledger.rs",
     "src/response/look_back.rs",
     "src/response/needs.rs",

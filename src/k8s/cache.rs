@@ -107,29 +107,32 @@ where
 }
 
 /// Keeps a cache filled, and tells what comes.
-pub async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(watcher::Event<K>))
+pub async fn fill<K>(writer: Writer<K>, api: Api<K>, config: watcher::Config, tell: impl Fn(&watcher::Event<K>) + Send)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     fill_in_sight(writer, api, config, Sight::default(), tell).await;
 }
 
-/// The same, with word of whether the cache may be behind.
+/// The same, with word of whether the cache may be behind; what is told has been heard by then.
 pub async fn fill_in_sight<K>(
     writer: Writer<K>,
     api: Api<K>,
     config: watcher::Config,
     sight: Sight,
-    tell: impl Fn(watcher::Event<K>),
+    tell: impl Fn(&watcher::Event<K>) + Send,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let events = anew(api, config).modify(|object| object.managed_fields_mut().clear());
     // Behind the reflector: when it is said that the watch sees, the cache has what it saw.
-    let mut events = std::pin::pin!(heard_in_sight(reflector(writer, events), sight));
-    while let Some(event) = events.next().await {
-        tell(event);
-    }
+    let kept = reflector(writer, events).inspect(move |event| {
+        if let Ok(event) = event {
+            tell(event);
+        }
+    });
+    let mut events = std::pin::pin!(heard_in_sight(kept, sight));
+    while events.next().await.is_some() {}
 }
 
 #[cfg(test)]

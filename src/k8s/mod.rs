@@ -12,6 +12,7 @@ pub mod report;
 pub mod retry;
 pub mod served;
 pub mod status;
+pub mod together;
 pub mod workload;
 
 /// An object that cannot be decoded must not stall the watch of all others.

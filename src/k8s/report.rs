@@ -106,7 +106,12 @@ pub async fn warn<K: Resource<DynamicType = ()>>(
     reason: &str,
     note: &str,
 ) {
-    publish(context, &object.object_ref(&()), EventType::Warning, action, reason, note).await;
+    warn_about(context, &object.object_ref(&()), action, reason, note).await;
+}
+
+/// Publishes a Warning about an object of any kind.
+pub async fn warn_about(context: &Context, object: &ObjectReference, action: &str, reason: &str, note: &str) {
+    publish(context, object, EventType::Warning, action, reason, note).await;
 }
 
 /// Publishes a Normal Event.

@@ -4,36 +4,38 @@
 //! since: what is on record is what the next step rests on, also after a crash.
 
 mod queue;
+mod tell;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, future};
 use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Config};
 use kube::{Api, ResourceExt};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use self::queue::{count, queue};
 use super::alertmanagers::Alertmanagers;
 use super::around::{Nearby, Workloads};
-use super::facts::{Facts, Lookup, Storm};
+use super::facts::{Facts, Storm};
+use super::index::target;
 use super::ledger::Ledger;
 use super::run::{self, Decision, Place};
 use super::stores::Stores;
-use super::storm::Count;
-use super::{act, action, around, gather, guard, news};
+use super::turns::{Turns, urgency};
+use super::{act, action, around, gather, guard, storm};
 use crate::api::ResponseRun;
 use crate::api::response_run::{AlertState, Phase, ResponseRunStatus};
 use crate::context::{Context, stopped};
 use crate::k8s::Guarded;
 use crate::k8s::report::{self, ApiError, Reported};
 use crate::k8s::status;
-use crate::metrics;
 
 /// Runs that are worked on at a time.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: usize = 16;
 /// Decisions in a row after which others get their turn.
 const MAX_DECISIONS: usize = 64;
 /// Before a run is tried again that met an error.
@@ -50,8 +52,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const LONGEST_PACE: Duration = Duration::from_secs(30);
 /// Suffix of the field manager.
 const CONTROLLER: &str = "run";
-/// Target of the log lines that say what was done, to whom, as whom.
-const AUDIT: &str = "audit";
 
 struct Shared {
     context: Arc<Context>,
@@ -63,9 +63,18 @@ struct Shared {
     ledger: std::sync::Mutex<Ledger>,
     /// Open runs, as of the last count.
     open: Arc<AtomicU32>,
-    /// Held from the last look at the other runs until the run is written as Running: two runs of one target cannot
-    /// both see that it is free, nor two runs the last place that the storm brake leaves.
-    turn: Mutex<()>,
+    turns: Turns,
+    together: gather::Shared,
+    /// When it was last told that the storm brake holds the runs of an AlertResponse, by its UID.
+    told: std::sync::Mutex<HashMap<String, Instant>>,
+}
+
+/// What follows on a decision.
+enum Next {
+    /// The next decision, on the run as it is by now; `None`: it has to be read.
+    Decide(Option<Box<ResponseRun>>),
+    /// Others get their turn.
+    Rest(Action),
 }
 
 /// Works until told to stop; what is being done then is finished first.
@@ -94,11 +103,14 @@ pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, nearby: Nearby, st
         workloads: Workloads::default(),
         ledger: before.into(),
         open: open.clone(),
-        turn: Mutex::default(),
+        turns: Turns::new(CONCURRENCY),
+        together: gather::Shared::default(),
+        told: Default::default(),
     });
-    let reconcile = |run: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>| Box::pin(reconcile(run, shared));
+    let reconcile = |run: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>| Box::pin(take_turn(run, shared));
     let retry = |_: Arc<Guarded<ResponseRun>>, _: &Reported, _: Arc<Shared>| Action::requeue(RETRY);
-    let config = Config::default().concurrency(CONCURRENCY);
+    // `turns` are the limit.
+    let config = Config::default().concurrency(0);
     let work = controller::applier(reconcile, retry, shared, reader, queue, config);
     // Errors have been reported; a run that is gone needs nothing more.
     let work = work.for_each(|_| future::ready(()));
@@ -107,16 +119,25 @@ pub async fn runs(context: Arc<Context>, stores: Arc<Stores>, nearby: Nearby, st
 
 /// What the leader before this one wrote last: this replica's cache may be behind it.
 async fn recover(context: &Context, ledger: &mut Ledger) -> Result<(), kube::Error> {
-    for run in gather::runs(context).await? {
+    gather::each_run(context, |run| {
         if let Some(status) = run.status.as_ref().filter(|s| matches!(s.phase, Phase::Running | Phase::Verifying)) {
-            ledger.note(&run, status);
+            ledger.note(run, status);
         }
-    }
-    Ok(())
+    })
+    .await
 }
 
-async fn reconcile(cached: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>) -> Result<Action, Reported> {
-    let Ok(run) = &cached.0 else { return Ok(Action::await_change()) };
+/// In a storm thousands wait here: what they need later is not made yet.
+async fn take_turn(run: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>) -> Result<Action, Reported> {
+    let Ok(waiting) = &run.0 else { return Ok(Action::await_change()) };
+    let _turn = shared.turns.take(urgency(waiting)).await;
+    // It may have waited for long.
+    let now = shared.stores.index().get(&waiting.uid().unwrap_or_default()).cloned();
+    let Some(run) = now else { return Ok(Action::await_change()) };
+    Box::pin(reconcile(&run, shared.clone())).await
+}
+
+async fn reconcile(run: &ResponseRun, shared: Arc<Shared>) -> Result<Action, Reported> {
     if !run::is_alive(run) {
         return Ok(Action::await_change());
     }
@@ -139,42 +160,71 @@ impl Shared {
 
     /// Whether another run of its target has its turn first.
     fn is_behind(&self, run: &ResponseRun) -> bool {
-        let mut is_behind = false;
-        self.stores.each_run(|other| is_behind |= guard::is_ahead(run, other));
-        is_behind
+        self.stores.index().of_target(&target(run)).any(|other| guard::is_ahead(run, other))
     }
 
     async fn drive(&self, cached: &ResponseRun) -> Result<Action, ApiError> {
         let (namespace, name) = (cached.namespace().unwrap_or_default(), cached.name_any());
         let api = Api::<Guarded<ResponseRun>>::namespaced(self.context.client.clone(), &namespace);
+        let mut known = match self.brake(cached).await? {
+            Some(Next::Rest(action)) => return Ok(action),
+            Some(Next::Decide(known)) => known,
+            None => None,
+        };
         for _ in 0..MAX_DECISIONS {
-            let Some(run) = api.get_opt(&name).await?.and_then(|run| run.0.ok()) else {
-                self.ledger().forget(cached);
-                return Ok(Action::await_change());
+            let run = match known.take() {
+                Some(run) => *run,
+                None => match api.get_opt(&name).await?.and_then(|run| run.0.ok()) {
+                    Some(run) => run,
+                    None => {
+                        self.ledger().forget(cached);
+                        return Ok(Action::await_change());
+                    }
+                },
             };
-            // The owner is going away, and its runs with it.
-            if run.metadata.deletion_timestamp.is_some() {
+            // Nothing is left to do, or the owner is going away, and its runs with it.
+            if !run::is_alive(&run) || run.metadata.deletion_timestamp.is_some() {
                 return Ok(Action::await_change());
             }
             let now = Timestamp::now();
-            let mut facts = gather::facts(&self.context, &self.alertmanagers, &self.nearby, &run, now).await?;
+            let from = (&self.alertmanagers, &self.nearby, &self.together);
+            let mut facts = gather::facts(&self.context, from, &run, now).await?;
             facts.others = self.others(&run);
             if run.phase() == Phase::Pending {
                 facts.around.storm = self.storm(&run, now).await?;
             }
             let decision = run::next(&run, &facts, now);
             let next = match decision {
-                Decision::Proceed(status) if run.phase() == Phase::Pending && status.phase == Phase::Running => {
+                // `Wait`: it begins with a step that has to wait.
+                Decision::Proceed(status) | Decision::Wait(status, _)
+                    if run.phase() == Phase::Pending && status.started_at.is_some() =>
+                {
                     facts.before = gather::before(&self.context, &run).await?;
                     self.begin(&run, &mut facts, now).await?
                 }
                 decision => self.carry_out(&run, &facts, decision, now).await?,
             };
-            if let Some(action) = next {
-                return Ok(action);
+            match next {
+                Next::Decide(run) => known = run,
+                Next::Rest(action) => return Ok(action),
             }
         }
         Ok(Action::requeue(QUEUED))
+    }
+
+    /// In a storm most runs end here: by what is in memory, without a question to anybody. What is written rests on the
+    /// run as the cache has it, and is refused if that is not how it is.
+    async fn brake(&self, run: &ResponseRun) -> Result<Option<Next>, ApiError> {
+        if run.phase() != Phase::Pending || run.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        let now = Timestamp::now();
+        let mut facts = Facts { alert: gather::delivered(run), ..Facts::default() };
+        facts.around.storm = self.storm(run, now).await?;
+        match run::brake(run, &facts, now) {
+            Some(decision) => self.carry_out(run, &facts, decision, now).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Between two looks at one run: the more are open, the longer, so that looking stays a small load. News of its
@@ -193,26 +243,43 @@ impl Shared {
         if run.phase() != Phase::Pending && !(run.phase() == Phase::Running && run::goes_by_others(run)) {
             return vec![];
         }
-        let (mut ledger, mut others) = (self.ledger(), vec![]);
-        self.stores.each_run(|cached| {
-            let other = ledger.correct(cached);
-            others.extend(guard::concerns(run, &other).then(|| other.into_owned()));
-        });
-        others
+        let index = self.stores.index();
+        self.ledger().others(run, &index)
     }
 
     /// From Pending to Running, if the other runs allow it at this moment.
-    async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Option<Action>, ApiError> {
-        let _turn = self.turn.lock().await;
-        facts.others = self.others(run);
-        facts.around.storm = self.storm(run, now).await?;
-        let decision = run::next(run, facts, now);
-        self.carry_out(run, facts, decision, now).await
+    async fn begin(&self, run: &ResponseRun, facts: &mut Facts, now: Timestamp) -> Result<Next, ApiError> {
+        let decision = loop {
+            let storm = self.storm(run, now).await?;
+            // Until it is noted that this one begins, nobody else looks: two runs of one target cannot both see that it
+            // is free, nor two runs the last place that the storm brake leaves.
+            let index = self.stores.index();
+            let mut ledger = self.ledger();
+            let so_far = storm::storm(run, self.context.settings.storm, now, &index, &ledger);
+            facts.others = ledger.others(run, &index);
+            facts.around.storm = Storm { workloads: storm.workloads, ..so_far };
+            // Others began since; whether that is too many is to be judged by a fresh count.
+            if facts.around.storm.is_wide() && !storm.is_wide() {
+                continue;
+            }
+            let decision = run::next(run, facts, now);
+            if let Decision::Proceed(status) | Decision::Wait(status, _) = &decision {
+                ledger.note(run, status);
+            }
+            break decision;
+        };
+        let next = self.carry_out(run, facts, decision, now).await;
+        if matches!(next, Err(_) | Ok(Next::Decide(None))) {
+            // It was not written: the place is free again.
+            self.ledger().forget(run);
+        }
+        next
     }
 
     /// What others did lately; of the cache, and of what was written since.
     async fn storm(&self, run: &ResponseRun, now: Timestamp) -> Result<Storm, kube::Error> {
-        let mut storm = self.count(run, now).storm();
+        let limits = self.context.settings.storm;
+        let mut storm = storm::storm(run, limits, now, &self.stores.index(), &self.ledger());
         if storm.targets_lately > 0 {
             let namespace = run.namespace().unwrap_or_default();
             storm.workloads = self.workloads.of(&self.context, &namespace, around::COUNT_PASSES).await?;
@@ -224,32 +291,19 @@ impl Shared {
         Ok(storm)
     }
 
-    fn count<'a>(&self, run: &'a ResponseRun, now: Timestamp) -> Count<'a> {
-        let mut count = Count::new(run, self.context.settings.storm, now);
-        // Held throughout: what leaves the ledger meanwhile would be in neither.
-        let ledger = self.ledger();
-        self.stores.each_run(|other| count.add(other));
-        ledger.each(|other| count.add(other));
-        count
-    }
-
-    /// `None`: go on at once.
     async fn carry_out(
         &self,
         run: &ResponseRun,
         facts: &Facts,
         decision: Decision,
         now: Timestamp,
-    ) -> Result<Option<Action>, ApiError> {
+    ) -> Result<Next, ApiError> {
         match decision {
-            Decision::Closed => Ok(Some(Action::await_change())),
-            Decision::Proceed(status) => {
-                self.write(run, facts, &status).await?;
-                Ok(None)
-            }
+            Decision::Closed => Ok(Next::Rest(Action::await_change())),
+            Decision::Proceed(status) => Ok(Next::Decide(self.write(run, facts, &status).await?)),
             Decision::Wait(status, after) => match self.write(run, facts, &status).await? {
-                true => Ok(Some(Action::requeue(after.max(self.pace())))),
-                false => Ok(None),
+                Some(_) => Ok(Next::Rest(Action::requeue(after.max(self.pace())))),
+                None => Ok(Next::Decide(None)),
             },
             Decision::Change { step, change } => {
                 self.change(run, facts, &change, |run, result, now| run::after_change(run, step, result, now)).await
@@ -270,27 +324,27 @@ impl Shared {
         facts: &Facts,
         change: &action::Change,
         after: impl Fn(&ResponseRun, Result<String, run::Failure>, Timestamp) -> Option<ResponseRunStatus>,
-    ) -> Result<Option<Action>, ApiError> {
+    ) -> Result<Next, ApiError> {
         let result = act::change(&self.context, run, change).await?;
         if let Err(run::Failure::Conflict) = result {
-            return Ok(Some(Action::requeue(Duration::from_millis(200))));
+            return Ok(Next::Rest(Action::requeue(Duration::from_millis(200))));
         }
         if result.is_ok() {
             self.observe_first_effect(run, Timestamp::now());
         }
-        self.record(run, facts, |run| after(run, result.clone(), Timestamp::now())).await?;
-        Ok(None)
+        Ok(Next::Decide(self.record(run, facts, |run| after(run, result.clone(), Timestamp::now())).await?))
     }
 
-    async fn errand(&self, run: &ResponseRun, facts: &Facts, step: usize) -> Result<Option<Action>, ApiError> {
+    async fn errand(&self, run: &ResponseRun, facts: &Facts, step: usize) -> Result<Next, ApiError> {
         let result = act::errand(&self.context, run, step).await?;
-        self.record(run, facts, |run| run::after_errand(run, step, result.clone(), Timestamp::now())).await?;
+        let now = self.record(run, facts, |run| run::after_errand(run, step, result.clone(), Timestamp::now())).await?;
         let tries = run.status.as_ref().and_then(|s| s.steps.get(step)).map_or(0, |s| s.tries);
-        Ok(match &result {
+        let rest = match &result {
             Ok(run::Errand::Underway(_)) => Some(Action::requeue(QUEUED)),
             Ok(run::Errand::Done { .. }) => None,
             Err(failed) => resend(failed, tries),
-        })
+        };
+        Ok(rest.map_or(Next::Decide(now), Next::Rest))
     }
 
     async fn deliver(
@@ -299,93 +353,58 @@ impl Shared {
         facts: &Facts,
         (place, channel, tries): (Place, &str, i32),
         now: Timestamp,
-    ) -> Result<Option<Action>, ApiError> {
+    ) -> Result<Next, ApiError> {
         let result = act::deliver(&self.context, run, place, channel).await;
-        self.record(run, facts, |run| run::after_delivery(run, place, channel, result.clone(), now)).await?;
-        Ok(result.err().and_then(|failed| resend(&failed, tries)))
+        let known =
+            self.record(run, facts, |run| run::after_delivery(run, place, channel, result.clone(), now)).await?;
+        Ok(result.err().and_then(|failed| resend(&failed, tries)).map_or(Next::Decide(known), Next::Rest))
     }
 
     /// Writes what was done. It cannot be done again for being told again, so a write that somebody came before is
-    /// repeated on what they wrote.
+    /// repeated on what they wrote. The run as it is by then, if that is known.
     async fn record(
         &self,
         run: &ResponseRun,
         facts: &Facts,
         effect: impl Fn(&ResponseRun) -> Option<ResponseRunStatus>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Box<ResponseRun>>, ApiError> {
         let api = Api::<ResponseRun>::namespaced(self.context.client.clone(), &run.namespace().unwrap_or_default());
         let mut run = run.clone();
         for _ in 0..5 {
-            let Some(status) = effect(&run) else { return Ok(()) };
-            if self.write(&run, facts, &status).await? {
-                return Ok(());
+            let Some(status) = effect(&run) else { return Ok(None) };
+            if let Some(written) = self.write(&run, facts, &status).await? {
+                return Ok(Some(written));
             }
             match api.get_opt(&run.name_any()).await? {
                 Some(now) => run = now,
-                None => return Ok(()),
+                None => return Ok(None),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// False: somebody changed the run since it was read, or it is gone.
-    async fn write(&self, run: &ResponseRun, facts: &Facts, new: &ResponseRunStatus) -> Result<bool, ApiError> {
-        let old = run.status.as_ref();
-        if old == Some(new) {
-            return Ok(true);
-        }
-        match status::patch_unchanged(&self.context.client, CONTROLLER, run, new).await {
-            Ok(_) => {
-                self.ledger().note(run, new);
-                self.announce(run, facts, old, new).await;
-                Ok(true)
-            }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn announce(
+    /// The run with the new status, as the API server has it. `None`: somebody changed it since it was read, or it is
+    /// gone.
+    async fn write(
         &self,
         run: &ResponseRun,
         facts: &Facts,
-        old: Option<&ResponseRunStatus>,
         new: &ResponseRunStatus,
-    ) {
-        let context = &self.context;
-        for news in news::news(run, old, new) {
-            tracing::info!(
-                namespace = run.namespace(),
-                run = run.name_any(),
-                reason = news.reason,
-                note = news.note,
-                "run"
-            );
-            let (action, reason, note) = (&news.action, news.reason, &news.note);
-            match news.warning {
-                true => report::warn(context, run, action, reason, note).await,
-                false => report::info(context, run, action, reason, note).await,
+    ) -> Result<Option<Box<ResponseRun>>, ApiError> {
+        let old = run.status.as_ref();
+        if old == Some(new) {
+            return Ok(Some(Box::new(run.clone())));
+        }
+        match status::patch_unchanged(&self.context.client, CONTROLLER, run, new).await {
+            Ok(mut written) => {
+                // Nobody here reads it, and it is half of a run.
+                written.metadata.managed_fields = None;
+                self.ledger().note(&written, new);
+                self.announce(run, facts, old, new).await;
+                Ok(Some(Box::new(written)))
             }
-            if let (true, Lookup::Found(workload)) = (news.of_workload, &facts.workload) {
-                report::info_about(context, &workload.object.object_ref(), action, reason, note).await;
-            }
-        }
-        for news::Effect { action, effect, actor } in news::effects(run, old, new) {
-            let (namespace, target) = (run.namespace(), run.spec.target.reference());
-            let (run, alert) = (run.name_any(), &run.spec.alert.name);
-            tracing::info!(target: AUDIT, namespace, run, alert, workload = target, actor, action, effect, "effect");
-        }
-        if new.phase.is_closed() && !old.is_some_and(|s| s.phase.is_closed()) {
-            let verdict = new.verdict.map_or(new.phase.as_str(), |v| v.as_str()).to_owned();
-            context.metrics.runs_closed.get_or_create(&metrics::Verdict { verdict }).inc();
-        }
-    }
-
-    /// The first thing that was done about an alert, and how long that took from its arrival.
-    fn observe_first_effect(&self, run: &ResponseRun, now: Timestamp) {
-        if let (false, Some(received)) = (run.repaired(), &run.spec.alert.received_at) {
-            let took = now.duration_since(received.0).as_secs_f64().max(0.0);
-            self.context.metrics.alert_to_action_seconds.observe(took);
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

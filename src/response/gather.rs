@@ -19,7 +19,18 @@ use crate::api::alert_response::AlertResponse;
 use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, Phase, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
+use crate::k8s::together::Together;
 
+/// What hundreds of runs ask at the same time in a storm.
+#[derive(Default)]
+pub struct Shared {
+    responses: Together<Option<AlertResponse>>,
+    /// Whether responses are paused by the annotation of a Namespace.
+    paused: Together<bool>,
+}
+
+/// Runs of one page of a list.
+const PAGE: u32 = 200;
 /// An alert that was delivered so recently need not be asked for.
 const JUST_DELIVERED: SignedDuration = SignedDuration::from_secs(10);
 
@@ -27,8 +38,7 @@ const JUST_DELIVERED: SignedDuration = SignedDuration::from_secs(10);
 /// before, which only a run that is about to begin needs.
 pub async fn facts(
     context: &Context,
-    alertmanagers: &Alertmanagers,
-    nearby: &Nearby,
+    (alertmanagers, nearby, shared): (&Alertmanagers, &Nearby, &Shared),
     run: &ResponseRun,
     now: Timestamp,
 ) -> Result<Facts, kube::Error> {
@@ -45,8 +55,11 @@ pub async fn facts(
     if proving && !to_undo {
         return Ok(facts);
     }
-    let (response, paused_by, around) =
-        tokio::try_join!(response(context, run), paused_by(context, run), around::around(context, nearby, run))?;
+    let (response, paused_by, around) = tokio::try_join!(
+        response(context, shared, run),
+        paused_by(context, shared, run),
+        around::around(context, nearby, run)
+    )?;
     let protected = is_protected(context, &run.namespace().unwrap_or_default());
     Ok(Facts { response, paused_by, protected, around, ..facts })
 }
@@ -57,23 +70,38 @@ pub fn is_protected(context: &Context, namespace: &str) -> bool {
     settings.namespace == namespace || settings.protected_namespaces.iter().any(|n| n == namespace)
 }
 
-/// All runs, from the API server.
-pub async fn runs(context: &Context) -> Result<Vec<ResponseRun>, kube::Error> {
-    let listed = Api::<Guarded<ResponseRun>>::all(context.client.clone()).list(&ListParams::default()).await?;
-    Ok(listed.items.into_iter().filter_map(|run| run.0.ok()).collect())
+/// Looks at all runs, from the API server. By pages: after a storm there may be more than fit into memory twice.
+pub async fn each_run(context: &Context, mut look: impl FnMut(&ResponseRun)) -> Result<(), kube::Error> {
+    let api = Api::<Guarded<ResponseRun>>::all(context.client.clone());
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let listed = api.list(&page).await?;
+        listed.items.iter().filter_map(|run| run.0.as_ref().ok()).for_each(&mut look);
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
 }
 
-async fn response(context: &Context, run: &ResponseRun) -> Result<Option<AlertResponse>, kube::Error> {
-    let api = Api::<Guarded<AlertResponse>>::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
-    let found = api.get_opt(&run.spec.response_ref.name).await?;
-    Ok(found.and_then(|r| r.0.ok()).filter(|r| r.metadata.deletion_timestamp.is_none()))
+async fn response(context: &Context, shared: &Shared, run: &ResponseRun) -> Result<Option<AlertResponse>, kube::Error> {
+    let (namespace, name) = (run.namespace().unwrap_or_default(), &run.spec.response_ref.name);
+    let api = Api::<Guarded<AlertResponse>>::namespaced(context.client.clone(), &namespace);
+    let found = async { api.get_opt(name).await.map(|found| found.and_then(|response| response.0.ok())) };
+    let found = shared.responses.ask(&format!("{namespace}/{name}"), found).await?;
+    Ok(found.filter(|response| response.metadata.deletion_timestamp.is_none()))
 }
 
-async fn paused_by(context: &Context, run: &ResponseRun) -> Result<Option<String>, kube::Error> {
+async fn paused_by(context: &Context, shared: &Shared, run: &ResponseRun) -> Result<Option<String>, kube::Error> {
     let api = Api::<Namespace>::all(context.client.clone());
     for name in [run.namespace().unwrap_or_default(), context.settings.namespace.clone()] {
-        let namespace = api.get_metadata_opt(&name).await?;
-        if namespace.is_some_and(|n| n.annotations().get(PAUSE).map(String::as_str) == Some("true")) {
+        let is_paused = async {
+            let namespace = api.get_metadata_opt(&name).await?;
+            Ok::<_, kube::Error>(
+                namespace.is_some_and(|n| n.annotations().get(PAUSE).map(String::as_str) == Some("true")),
+            )
+        };
+        if shared.paused.ask(&name, is_paused).await? {
             return Ok(Some(format!("Namespace {name}")));
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::credentials;
 use super::episode::{self, Answer};
+use super::index::Kept;
 use super::payload::Alert;
 use super::receive::{Desk, NotTaken, Taken};
 use super::run;
@@ -25,6 +26,9 @@ use crate::k8s::status::at_second;
 
 /// A repeat is noted on an open run at most this often.
 const NOTE_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// Most runs on record, of the whole cluster: every replica has all of them in memory. Closed ones go when they are old
+/// (`runHistory`); until then whoever sends more has to keep them.
+const MOST: usize = 20_000;
 /// Field manager of the notes, which any replica writes.
 const MANAGER: &str = "evenkeel-intake";
 
@@ -34,6 +38,8 @@ pub struct Intake {
     context: Arc<Context>,
     stores: Arc<Stores>,
     selectors: Arc<Mutex<HashMap<String, Compiled>>>,
+    /// See `MOST`.
+    most: usize,
 }
 
 /// Matchers of one generation of a response; `None` when they are invalid.
@@ -41,7 +47,7 @@ type Compiled = (i64, Option<Arc<Selector>>);
 
 impl Intake {
     pub fn new(context: Arc<Context>, stores: Arc<Stores>) -> Self {
-        Self { context, stores, selectors: Arc::default() }
+        Self { context, stores, selectors: Arc::default(), most: MOST }
     }
 
     /// The responses that match. Compiles the matchers of each generation once.
@@ -107,20 +113,37 @@ impl Intake {
         now: Timestamp,
     ) -> Result<(), NotTaken> {
         let fingerprint = alert.identity();
-        let cached = self.stores.runs(|run| is_of(run, &owner.uid, &fingerprint));
-        if let Answer::Existing(name) =
-            episode::decide(response, owner, alert, &cached.iter().collect::<Vec<_>>(), source, now)
-        {
-            return self.note_firing(cached.iter().find(|run| run.name_any() == name), alert, now).await;
-        }
-        // The cache may be behind; before a run comes into being, the API server is asked.
-        let live = self.list(owner, &fingerprint).await?;
-        match episode::decide(response, owner, alert, &live.iter().collect::<Vec<_>>(), source, now) {
+        // Asked before the cache is read.
+        let sees = self.stores.sees_runs();
+        let cached = self.about(&fingerprint);
+        let cached: Vec<&ResponseRun> =
+            cached.iter().map(|run| &**run).filter(|run| run.spec.response_ref.uid == owner.uid).collect();
+        match episode::decide(response, owner, alert, &cached, source, now) {
             Answer::Existing(name) => {
-                self.note_firing(live.iter().find(|run| run.name_any() == name), alert, now).await
+                return self.note_firing(cached.iter().find(|run| run.name_any() == name).copied(), alert, now).await;
             }
-            Answer::Create(run) => self.create(&run).await,
+            // A cache that is behind by a moment leads to a name that exists, and the API server says so: in a storm a
+            // list for each alert is what would break it.
+            Answer::Create(run) if sees => {
+                if self.create(&run).await? {
+                    return Ok(());
+                }
+            }
+            Answer::Create(_) => {}
         }
+        let live = self.list(owner, &fingerprint).await?;
+        let live: Vec<&ResponseRun> = live.iter().collect();
+        match episode::decide(response, owner, alert, &live, source, now) {
+            Answer::Existing(name) => {
+                self.note_firing(live.iter().find(|run| run.name_any() == name).copied(), alert, now).await
+            }
+            Answer::Create(run) => self.create(&run).await.map(drop),
+        }
+    }
+
+    /// The runs that are known of an alert, of all responses.
+    fn about(&self, fingerprint: &str) -> Vec<Kept> {
+        self.stores.index().of_alert(fingerprint).cloned().collect()
     }
 
     async fn list(&self, owner: &Owner, fingerprint: &str) -> Result<Vec<ResponseRun>, NotTaken> {
@@ -131,20 +154,27 @@ impl Intake {
         Ok(listed.items.into_iter().filter_map(|run| run.0.ok()).collect())
     }
 
-    async fn create(&self, run: &ResponseRun) -> Result<(), NotTaken> {
+    /// False: there is one of this name already.
+    async fn create(&self, run: &ResponseRun) -> Result<bool, NotTaken> {
+        let (known, most) = (self.stores.index().len(), self.most);
+        if known >= most {
+            return Err(NotTaken(format!(
+                "{known} ResponseRuns are on record, and no more than {most} are: wait until old ones go, or delete those that nobody needs (kubectl delete run)"
+            )));
+        }
         let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
         let api = Api::<ResponseRun>::namespaced(self.context.client.clone(), &namespace);
         match api.create(&PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }, run).await {
             Ok(_) => {
                 tracing::info!(namespace, name, alert = run.spec.alert.name, "alert recorded");
-                Ok(())
+                Ok(true)
             }
             // Another replica, or another delivery of the same alert, was faster.
-            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(false),
             // The namespace goes away, and its responses with it: no later try could succeed.
             Err(kube::Error::Api(status)) if status.is_not_found() || status.message.contains("being terminated") => {
                 tracing::info!(namespace, name, "not recorded: the namespace is going away");
-                Ok(())
+                Ok(true)
             }
             Err(error) => Err(failed("create ResponseRun", &name, &error)),
         }
@@ -158,7 +188,7 @@ impl Intake {
     ) -> Result<Taken, NotTaken> {
         let fingerprint = alert.identity();
         // By what is on record, not by what matches today: the response may have been edited since.
-        let mut runs = self.stores.runs(|run| run.labels().get(FINGERPRINT) == Some(&fingerprint));
+        let mut runs: Vec<ResponseRun> = self.about(&fingerprint).iter().map(|run| (**run).clone()).collect();
         for (_, owner) in matching {
             if !runs.iter().any(|run| run.spec.response_ref.uid == owner.uid) {
                 // Created a moment ago, perhaps, by another replica.
@@ -242,12 +272,6 @@ struct NoteMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
     annotations: HashMap<&'static str, String>,
-}
-
-/// Whether the run is of this response and alert.
-fn is_of(run: &ResponseRun, response: &str, fingerprint: &str) -> bool {
-    run.labels().get(RESPONSE_UID).map(String::as_str) == Some(response)
-        && run.labels().get(FINGERPRINT).map(String::as_str) == Some(fingerprint)
 }
 
 fn failed(verb: &str, name: &str, error: &kube::Error) -> NotTaken {

@@ -3,10 +3,12 @@
 //! for each one that begins would be what breaks it. Pure.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kube::ResourceExt;
 
+use super::guard::concerns;
+use super::index::{Index, target};
 use crate::api::response_run::{ResponseRun, ResponseRunStatus};
 
 /// Beyond so many the cache has certainly heard of those that are closed.
@@ -26,7 +28,7 @@ impl Ledger {
         self.0.insert(run.uid().unwrap_or_default(), written);
     }
 
-    /// There is no such run any more.
+    /// There is no such run any more, or what was noted was not written.
     pub fn forget(&mut self, run: &ResponseRun) {
         self.0.remove(&run.uid().unwrap_or_default());
     }
@@ -34,6 +36,23 @@ impl Ledger {
     /// Looks at every run of which the cache may not have heard yet.
     pub fn each(&self, look: impl FnMut(&ResponseRun)) {
         self.0.values().for_each(look);
+    }
+
+    /// The other runs that matter to this one, as they are by now.
+    pub fn others(&mut self, run: &ResponseRun, index: &Index) -> Vec<ResponseRun> {
+        let mut others = BTreeMap::new();
+        let alert = index.of_alert(&run.spec.alert.fingerprint);
+        let begun = index.begun().filter(|other| other.namespace() == run.namespace());
+        for cached in index.of_target(&target(run)).chain(alert).chain(begun) {
+            let other = self.correct(cached);
+            if concerns(run, &other) {
+                others.insert(other.uid(), other.into_owned());
+            }
+        }
+        for other in self.0.values().filter(|other| concerns(run, other)) {
+            others.entry(other.uid()).or_insert_with(|| other.clone());
+        }
+        others.into_values().collect()
     }
 
     /// The run as it is by now.

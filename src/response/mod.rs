@@ -24,6 +24,7 @@ pub mod gather;
 mod gather_workload;
 pub mod guard;
 pub mod in_vain;
+pub mod index;
 pub mod intake;
 pub mod ledger;
 pub mod lokis;
@@ -40,6 +41,7 @@ pub mod retention;
 pub mod run;
 pub mod stores;
 pub mod storm;
+pub mod turns;
 pub mod validate;
 pub mod verify;
 

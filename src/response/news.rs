@@ -2,15 +2,24 @@
 
 use kube::ResourceExt;
 
-use super::guard::APPROVAL;
+use super::guard::{APPROVAL, STORM_BRAKE, is_braked};
 use crate::api::response_run::{Intent, Phase, ResponseRun, ResponseRunStatus, StepState, StepStatus, UndoState};
+
+/// On what it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Run,
+    /// On the workload as well.
+    Workload,
+    /// On the AlertResponse alone, and not for each of its runs: what holds for thousands in a storm.
+    Response,
+}
 
 /// Something that people should hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     pub warning: bool,
-    /// Also told on the workload.
-    pub of_workload: bool,
+    pub about: About,
     pub action: String,
     pub reason: &'static str,
     pub note: String,
@@ -35,19 +44,18 @@ pub fn news(run: &ResponseRun, old: Option<&ResponseRunStatus>, new: &ResponseRu
             StepState::Skipped => (false, "StepSkipped", step.message.clone()),
             StepState::Pending | StepState::Waiting | StepState::Intended | StepState::Observed => continue,
         };
-        let of_workload = repairs && step.state == StepState::Done;
-        let note = match of_workload {
-            true => format!("{note} (run {name}, alert {})", run.spec.alert.name),
-            false => note,
+        let (about, note) = match repairs && step.state == StepState::Done {
+            true => (About::Workload, format!("{note} (run {name}, alert {})", run.spec.alert.name)),
+            false => (About::Run, note),
         };
-        news.push(News { warning, of_workload, action: capitalized(&step.name), reason, note });
+        news.push(News { warning, about, action: capitalized(&step.name), reason, note });
     }
     for (number, level) in new.escalations.iter().enumerate().filter(|(_, level)| level.finished) {
         let before = old.and_then(|s| s.escalations.get(number)).is_some_and(|level| level.finished);
         if !before {
             news.push(News {
                 warning: level.deliveries.iter().any(|delivery| !delivery.delivered && delivery.tries > 0),
-                of_workload: false,
+                about: About::Run,
                 action: "Escalate".into(),
                 reason: "Escalation",
                 note: format!("level {}: {}", number + 1, level.message),
@@ -59,7 +67,7 @@ pub fn news(run: &ResponseRun, old: Option<&ResponseRunStatus>, new: &ResponseRu
         let steps: Vec<&str> = new.steps.iter().map(|step| step.message.as_str()).collect();
         news.push(News {
             warning: false,
-            of_workload: false,
+            about: About::Run,
             action: "Ask".into(),
             reason: "AwaitingApproval",
             note: format!("{}; {}", new.message, steps.join(", ")),
@@ -67,11 +75,12 @@ pub fn news(run: &ResponseRun, old: Option<&ResponseRunStatus>, new: &ResponseRu
     }
     if old.map(|s| s.phase) != Some(new.phase) && new.phase.is_closed() {
         let verdict = new.verdict.map(|v| format!("{}: ", v.as_str())).unwrap_or_default();
+        let braked = is_braked(new);
         news.push(News {
-            warning: new.phase == Phase::Failed,
-            of_workload: false,
+            warning: new.phase == Phase::Failed || braked,
+            about: if braked { About::Response } else { About::Run },
             action: "Close".into(),
-            reason: new.phase.as_str(),
+            reason: if braked { STORM_BRAKE } else { new.phase.as_str() },
             note: format!("{verdict}{}", new.message),
         });
     }
@@ -79,7 +88,7 @@ pub fn news(run: &ResponseRun, old: Option<&ResponseRunStatus>, new: &ResponseRu
 }
 
 /// A step that was taken back, or not.
-fn undone(step: &StepStatus, before: Option<&StepStatus>, of_workload: bool) -> Option<News> {
+fn undone(step: &StepStatus, before: Option<&StepStatus>, repairs: bool) -> Option<News> {
     let undo = step.undo.as_ref()?;
     let state = before.and_then(|step| step.undo.as_ref()).map_or(UndoState::Due, |undo| undo.state);
     let (warning, reason) = match (state, undo.state) {
@@ -88,7 +97,8 @@ fn undone(step: &StepStatus, before: Option<&StepStatus>, of_workload: bool) -> 
         _ => return None,
     };
     let action = format!("Undo{}", capitalized(&step.name));
-    Some(News { warning, of_workload: of_workload && !warning, action, reason, note: undo.message.clone() })
+    let about = if repairs && !warning { About::Workload } else { About::Run };
+    Some(News { warning, about, action, reason, note: undo.message.clone() })
 }
 
 /// Something that was done, for the audit log.
@@ -182,9 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_storm_brake_holds_is_told_on_the_response_and_not_on_each_run() {
+        let guards = json!([{"name": "StormBrake", "passed": false, "message": "storm brake: 20 runs"}]);
+        let skipped = json!({"phase": "Skipped", "message": "storm brake: 20 runs", "guards": guards});
+        let news = news(&run(), None, &serde_json::from_value(skipped).unwrap());
+        let note = "storm brake: 20 runs".to_owned();
+        let action = "Close".to_owned();
+        let told = News { warning: true, about: About::Response, action, reason: "StormBrake", note };
+        assert_eq!(news, [told]);
+    }
+
+    #[test]
     fn taking_a_step_back_is_news_of_the_workload() {
         let news = news(&run(), Some(&status("Due")), &status("Done"));
-        assert_eq!((news.len(), news[0].reason, news[0].of_workload), (1, "StepUndone", true));
+        assert_eq!((news.len(), news[0].reason, news[0].about), (1, "StepUndone", About::Workload));
         assert!(super::news(&run(), Some(&status("Done")), &status("Done")).is_empty());
         let given_up = super::news(&run(), Some(&status("Due")), &status("GivenUp"));
         assert!(given_up[0].warning && given_up[0].reason == "StepNotUndone");

@@ -1,6 +1,7 @@
 //! What no webhook tells: Alertmanager sends nothing for an alert that ended before its first successful delivery, and
 //! nothing when a silenced one ends.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,13 +93,13 @@ impl Absences {
     fn over<'a>(
         &mut self,
         source: &str,
-        runs: &'a [ResponseRun],
+        runs: &'a [impl Borrow<ResponseRun>],
         answer: &Answer,
         now: Timestamp,
     ) -> Vec<&'a ResponseRun> {
         let mut over = vec![];
         let mut still = HashMap::new();
-        for run in runs {
+        for run in runs.iter().map(Borrow::borrow) {
             let Some(uid) = run.uid() else { continue };
             let before = self.0.remove(&uid).map(|(_, since)| since);
             let since = match answer.about(&run.spec.alert.fingerprint) {

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::credentials::{Claim, claim};
 use super::payload::{Alert, Payload};
+use super::turns::is_critical;
 use crate::metrics::{Endpoint, Metrics};
 
 /// Largest body, in bytes.
@@ -124,7 +125,9 @@ async fn handle<D: Desk>(path: &'static str, shared: &Shared<D>, request: Reques
         true => refusal,
         false => unavailable("the watch of credentials is broken, so that nobody can tell whether these are right"),
     })?;
-    let alerts = read(request).await?;
+    let mut alerts = read(request).await?;
+    // Nobody is to wait for a repair behind those that can wait.
+    alerts.sort_by_key(|alert| !is_critical(alert.labels.get("severity").map(String::as_str)));
     let taken = stream::iter(alerts)
         .map(|alert| shared.desk.take(alert, &source))
         .buffer_unordered(MAX_WRITES)

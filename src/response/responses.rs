@@ -28,7 +28,9 @@ use crate::k8s::status::{self, Extra, Outcome, conditions};
 /// Responses that are judged at a time.
 const CONCURRENCY: u16 = 4;
 /// A run writes its status several times in a row.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+const DEBOUNCE: Duration = Duration::from_millis(500);
+/// Runs that are deleted at a time: a storm leaves thousands.
+const DELETE: usize = 100;
 /// Before one that cannot do what it says is looked at again: what it needs may come.
 const RECHECK: Duration = Duration::from_secs(20);
 /// Before one that can is looked at again: what it needs may go.
@@ -91,9 +93,9 @@ impl Shared {
         let now = Timestamp::now();
         let uid = response.uid().unwrap_or_default();
         // Drills are deleted as other runs are, and count for nothing else.
-        let runs = self.stores.runs(|run| run.spec.response_ref.uid == uid);
-        let all: Vec<_> = runs.iter().collect();
-        let runs: Vec<_> = runs.iter().filter(|run| !run.spec.drill).collect();
+        let all: Vec<_> = self.stores.index().of_response(&uid).cloned().collect();
+        let all: Vec<&ResponseRun> = all.iter().map(|run| &**run).collect();
+        let runs: Vec<_> = all.iter().copied().filter(|run| !run.spec.drill).collect();
         let (outcome, extras) = self.outcome(response, &runs).await?;
         let old = response.status.as_ref();
         let generation = response.metadata.generation;
@@ -117,7 +119,9 @@ impl Shared {
         {
             report::warn(&self.context, response, "Judge", outcome.reason(), outcome.message()).await;
         }
-        self.prune(&all, &response.spec.run_history, now).await?;
+        if self.prune(&all, &response.spec.run_history, now).await? {
+            return Ok(Action::requeue(DEBOUNCE));
+        }
         Ok(match outcome {
             Outcome::Failing { .. } => Action::requeue(RECHECK),
             Outcome::Ready { .. } | Outcome::Progressing { .. } => Action::requeue(RESYNC),
@@ -248,8 +252,10 @@ impl Shared {
         Ok(None)
     }
 
-    async fn prune(&self, runs: &[&ResponseRun], history: &RunHistory, now: Timestamp) -> Result<(), kube::Error> {
-        for run in retention::superfluous(runs, history, now) {
+    /// True: there are more to delete.
+    async fn prune(&self, runs: &[&ResponseRun], history: &RunHistory, now: Timestamp) -> Result<bool, kube::Error> {
+        let superfluous = retention::superfluous(runs, history, now);
+        for run in superfluous.iter().take(DELETE) {
             let api = Api::<Guarded<ResponseRun>>::namespaced(
                 self.context.client.clone(),
                 &run.namespace().unwrap_or_default(),
@@ -263,7 +269,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(superfluous.len() > DELETE)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What every replica keeps in memory to take alerts: AlertResponses, runs, and the credentials of the senders.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{Store, store};
+use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::sync::broadcast;
@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::alertmanagers::StackName;
 use super::credentials::RECEIVER_TOKEN;
+use super::index::{Index, Kept};
 use crate::api::{AlertResponse, MonitoringStack, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
@@ -30,6 +31,7 @@ pub struct Stores {
     stacks: Store<PartialObjectMeta<MonitoringStack>>,
     tokens: Store<Secret>,
     webhook: Store<Secret>,
+    index: Arc<RwLock<Index>>,
     filled: Filled,
     sights: Sights,
     changes: broadcast::Sender<Change>,
@@ -51,7 +53,7 @@ pub enum Change {
     /// Whoever looks now looks for the first time, or missed something.
     Everything,
     Response(AlertResponse),
-    Run(Box<ResponseRun>),
+    Run(Kept),
 }
 
 impl Stores {
@@ -85,16 +87,15 @@ impl Stores {
         self.responses.state().iter().filter_map(|r| r.0.as_ref().ok().cloned()).collect()
     }
 
-    /// Copies of the runs that are wanted.
-    pub fn runs(&self, wanted: impl Fn(&ResponseRun) -> bool) -> Vec<ResponseRun> {
-        let mut runs = vec![];
-        self.each_run(|run| runs.extend(wanted(run).then(|| run.clone())));
-        runs
+    /// The runs that are wanted, of all.
+    pub fn runs(&self, wanted: impl Fn(&ResponseRun) -> bool) -> Vec<Kept> {
+        self.index().all().filter(|run| wanted(run)).cloned().collect()
     }
 
-    /// Looks at every run, without a copy of it.
-    pub fn each_run(&self, look: impl FnMut(&ResponseRun)) {
-        self.runs.state().iter().filter_map(|run| run.0.as_ref().ok()).for_each(look);
+    /// Runs by what they have in common. Nothing else may be waited for while it is held.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // Poisoned by a panic in the middle of a change, which is done again with the next list.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For controllers, which look objects up in them.
@@ -145,24 +146,18 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
         all_filled(vec![filled(&responses), filled(&runs), filled(&stacks), filled(&tokens), filled(&webhook)]);
     let sights = Sights::default();
     let of = sights.clone();
+    let index = Arc::<RwLock<Index>>::default();
+    let kept = (runs.clone(), index.clone());
     let stores =
-        Arc::new(Stores { responses, runs, stacks, tokens, webhook, filled, sights, changes: changes.clone() });
+        Arc::new(Stores { responses, runs, stacks, tokens, webhook, index, filled, sights, changes: changes.clone() });
     let client = &context.client;
     let labelled = watcher::Config::default().labels(&format!("{RECEIVER_TOKEN}=true"));
     let named = watcher::Config::default().fields(&format!("metadata.name={}", context.settings.webhook_secret));
     let all = watcher::Config::default;
-    let response = |r: Guarded<AlertResponse>| r.0.ok().map(Change::Response);
-    let run = |r: Guarded<ResponseRun>| r.0.ok().map(|run| Change::Run(Box::new(run)));
     let own = Api::namespaced(client.clone(), &context.settings.namespace);
     let watches = (
-        fill_in_sight(
-            write_responses,
-            Api::all(client.clone()),
-            all(),
-            of.responses,
-            teller(changes.clone(), response),
-        ),
-        fill_in_sight(write_runs, Api::all(client.clone()), all(), of.runs, teller(changes, run)),
+        fill_in_sight(write_responses, Api::all(client.clone()), all(), of.responses, tell_responses(changes.clone())),
+        fill_in_sight(write_runs, Api::all(client.clone()), all(), of.runs, tell_runs(kept, changes)),
         fill_in_sight(write_stacks, Api::all(client.clone()), all(), of.stacks, |_| {}),
         fill_in_sight(write_tokens, Api::all(client.clone()), labelled, of.tokens, |_| {}),
         fill_in_sight(write_webhook, own, named, of.webhook, |_| {}),
@@ -176,15 +171,45 @@ pub fn watch(context: &Context) -> (Arc<Stores>, impl Future<Output = ()> + Send
 }
 
 /// Passes changes on to whoever listens: the leader's controllers, or nobody.
-fn teller<K>(changes: broadcast::Sender<Change>, change: impl Fn(K) -> Option<Change>) -> impl Fn(watcher::Event<K>) {
+fn tell_responses(changes: broadcast::Sender<Change>) -> impl Fn(&watcher::Event<Guarded<AlertResponse>>) {
     move |event| {
         let news = match event {
-            watcher::Event::Apply(object) | watcher::Event::Delete(object) => change(object),
+            watcher::Event::Apply(response) | watcher::Event::Delete(response) => {
+                response.0.as_ref().ok().cloned().map(Change::Response)
+            }
             // What came since `Init` is in the cache from here on.
             watcher::Event::InitDone => Some(Change::Everything),
             watcher::Event::Init | watcher::Event::InitApply(_) => None,
         };
         // Fails when nobody listens.
+        news.map(|news| changes.send(news).is_ok());
+    }
+}
+
+/// The same of runs, which the index has by then.
+fn tell_runs(
+    (cache, index): (Store<Guarded<ResponseRun>>, Arc<RwLock<Index>>),
+    changes: broadcast::Sender<Change>,
+) -> impl Fn(&watcher::Event<Guarded<ResponseRun>>) {
+    move |event| {
+        let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+        let news = match event {
+            watcher::Event::Apply(run) => {
+                let kept = cache.get(&ObjectRef::from_obj(run)).and_then(Kept::of);
+                kept.inspect(|run| index.put(run.clone())).map(Change::Run)
+            }
+            watcher::Event::Delete(run) => {
+                index.remove(&run.uid().unwrap_or_default());
+                Kept::of(Arc::new(run.clone())).map(Change::Run)
+            }
+            watcher::Event::Init | watcher::Event::InitApply(_) => None,
+            watcher::Event::InitDone => {
+                *index = Index::default();
+                cache.state().into_iter().filter_map(Kept::of).for_each(|run| index.put(run));
+                Some(Change::Everything)
+            }
+        };
+        drop(index);
         news.map(|news| changes.send(news).is_ok());
     }
 }

@@ -9,21 +9,23 @@ use kube::ResourceExt;
 
 use super::facts::Storm;
 use super::guard::repairs;
+use super::index::{Index, Target, target};
+use super::ledger::Ledger;
 use crate::api::alert_response::TargetKind;
 use crate::api::response_run::ResponseRun;
 use crate::context::StormLimits;
 
-/// Namespace, kind and name.
-type Target = (String, &'static str, String);
-
-fn target(run: &ResponseRun) -> Target {
-    let target = &run.spec.target;
-    (run.namespace().unwrap_or_default(), target.kind.as_str(), target.name.clone())
+/// What other runs than this one did lately. Its namespace's workloads are not counted here.
+pub fn storm(run: &ResponseRun, limits: StormLimits, now: Timestamp, index: &Index, ledger: &Ledger) -> Storm {
+    let mut count = Count::new(run, limits, now);
+    index.begun().for_each(|other| count.add(other));
+    ledger.each(|other| count.add(other));
+    count.storm()
 }
 
-/// Counts what other runs than this one did; add them all, then `storm`. Of two words about one run the later counts.
+/// Counts runs; add them all, then `storm`. Of two words about one run the later counts.
 #[derive(Debug)]
-pub struct Count<'a> {
+struct Count<'a> {
     run: &'a ResponseRun,
     limits: StormLimits,
     now: Timestamp,
@@ -32,11 +34,11 @@ pub struct Count<'a> {
 }
 
 impl<'a> Count<'a> {
-    pub fn new(run: &'a ResponseRun, limits: StormLimits, now: Timestamp) -> Self {
+    fn new(run: &'a ResponseRun, limits: StormLimits, now: Timestamp) -> Self {
         Self { run, limits, now, lately: HashMap::new() }
     }
 
-    pub fn add(&mut self, other: &ResponseRun) {
+    fn add(&mut self, other: &ResponseRun) {
         let Some(uid) = other.uid().filter(|uid| self.run.uid().as_ref() != Some(uid)) else { return };
         let started = other.status.as_ref().and_then(|status| status.started_at.as_ref());
         let is_lately = started.is_some_and(|at| self.now.duration_since(at.0) < self.limits.within.span());
@@ -49,7 +51,7 @@ impl<'a> Count<'a> {
         }
     }
 
-    pub fn storm(self) -> Storm {
+    fn storm(self) -> Storm {
         let own = target(self.run);
         let is_workload = |kind: &str| {
             [TargetKind::Deployment, TargetKind::StatefulSet, TargetKind::DaemonSet].iter().any(|k| k.as_str() == kind)

@@ -114,7 +114,7 @@ where
     found
 }
 
-fn teller<K: Resource>(changes: broadcast::Sender<Option<String>>) -> impl Fn(watcher::Event<K>) {
+fn teller<K: Resource>(changes: broadcast::Sender<Option<String>>) -> impl Fn(&watcher::Event<K>) {
     move |event| {
         let news = match event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => Some(object.meta().namespace.clone()),

@@ -41,13 +41,13 @@ pub fn queue(stores: Arc<Stores>) -> impl Stream<Item = Result<ObjectRef<Guarded
                     noted.remove(&uid);
                     vec![]
                 } else if noted.insert(uid, run.annotations().clone()).as_ref() != Some(run.annotations()) {
-                    vec![*run]
+                    vec![run]
                 } else {
                     vec![]
                 }
             }
         };
-        let refs: Vec<_> = runs.iter().map(reference).map(Ok).collect();
+        let refs: Vec<_> = runs.iter().map(|run| Ok(reference(run))).collect();
         stream::iter(refs)
     })
 }
@@ -61,7 +61,7 @@ pub async fn count(context: &Context, stores: &Stores, open: &AtomicU32, stop: w
     let mut stopped = std::pin::pin!(stopped(stop));
     loop {
         let mut counts = HashMap::from(Phase::ALL.map(|phase| (phase, 0)));
-        stores.each_run(|run| *counts.entry(run.phase()).or_default() += 1);
+        stores.index().all().for_each(|run| *counts.entry(run.phase()).or_default() += 1);
         let alive: i64 = counts.iter().filter(|(phase, _)| !phase.is_closed()).map(|(_, count)| count).sum();
         open.store(u32::try_from(alive).unwrap_or(u32::MAX), Ordering::Relaxed);
         for (phase, count) in counts {

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::facts::Facts;
 use crate::api::alert_response::StepAction;
 use crate::api::duration::PromDuration;
-use crate::api::response_run::{GuardStatus, ResponseRun};
+use crate::api::response_run::{GuardStatus, Phase, ResponseRun, ResponseRunStatus};
 
 pub use switches::approve_command;
 pub use turn::{concerns, is_ahead};
@@ -24,6 +24,9 @@ pub const APPROVE: &str = "evenkeel.dev/approve";
 pub const APPROVAL: &str = "Approval";
 /// Name of the guard that makes runs of one target wait for each other.
 pub const TURN: &str = "Turn";
+
+/// Name of the guard that looks at what is done in the whole cluster.
+pub const STORM_BRAKE: &str = "StormBrake";
 
 /// The answer of one guard, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +75,7 @@ const ORDER: [(&str, Guard); 18] = [
     // What this response did lately.
     ("MaxRunsPerHour", limits::runs_per_hour),
     // Last, the widest: who is held by anything else does not take a place from those who may act.
-    ("StormBrake", limits::storm_brake),
+    (STORM_BRAKE, limits::storm_brake),
 ];
 
 /// Asked again before every step that changes the workload, since it may come minutes after the first time.
@@ -113,6 +116,22 @@ fn ask(guards: &[(&str, Guard)], run: &ResponseRun, facts: &Facts, now: Timestam
     }
     let all = format!("{} of {} guards passed", asked.len(), guards.len());
     (asked, Answer::Pass(all))
+}
+
+/// What the storm brake alone says, which takes no more than what is in memory: in a storm it decides on most runs.
+/// `None`: it lets this one pass.
+pub fn brake(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Option<(GuardStatus, String)> {
+    let (mut asked, answer) = ask(&ORDER[ORDER.len() - 1..], run, facts, now);
+    match answer {
+        Answer::Skip(why) | Answer::Wait(why) => asked.pop().map(|guard| (guard, why)),
+        Answer::Pass(_) => None,
+    }
+}
+
+/// Whether it was the storm brake that ended a run.
+pub fn is_braked(status: &ResponseRunStatus) -> bool {
+    status.phase == Phase::Skipped
+        && status.guards.last().is_some_and(|guard| guard.name == STORM_BRAKE && !guard.passed)
 }
 
 /// Whether a step of it repairs. Those that only collect and tell need no protection from themselves.

@@ -125,3 +125,19 @@ async fn while_responses_may_be_missing_no_alert_is_said_to_match_nothing() {
     assert_eq!(put("Other").await.unwrap(), Taken::Recorded);
     assert_eq!(names(), ["Known", "Other"]);
 }
+
+#[tokio::test]
+async fn beyond_what_fits_into_memory_a_sender_has_to_keep_its_alerts() {
+    let shelf = Shelf::default();
+    shelf.lock().unwrap().responses.push(response("Known"));
+    let (_away, is_away) = watch::channel(false);
+    let context = crate::testing::context(client(&shelf, &is_away));
+    let (stores, watching) = stores::watch(&context);
+    let intake = Intake { most: 0, ..Intake::new(context, stores.clone()) };
+    tokio::spawn(watching);
+    until(|| stores.sees_responses() && stores.is_ready()).await;
+    let refused =
+        intake.put(&alert("Known"), "webhook", Timestamp::UNIX_EPOCH).await.expect_err("no place").to_string();
+    assert!(refused.starts_with("0 ResponseRuns are on record, and no more than 0 are: "), "{refused}");
+    assert!(shelf.lock().unwrap().runs.is_empty());
+}

@@ -116,8 +116,30 @@ pub enum Errand {
     Underway(String),
 }
 
-/// The next thing to do.
+/// Decisions in a row that are written as one.
+const MOST_AT_ONCE: usize = 16;
+
+/// The next thing to do. Decisions that rest on the same facts, with no act between them, are one: in a storm it is the
+/// writes that take the time.
 pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
+    let mut decision = decide(run, facts, now);
+    for _ in 0..MOST_AT_ONCE {
+        let Decision::Proceed(status) = &decision else { break };
+        let then = ResponseRun { status: Some((**status).clone()), ..run.clone() };
+        let knows_others = run.phase() == Phase::Pending || goes_by_others(run);
+        if then.phase() != Phase::Running || (goes_by_others(&then) && !knows_others) {
+            break;
+        }
+        match decide(&then, facts, now) {
+            next @ (Decision::Proceed(_) | Decision::Wait(..)) => decision = next,
+            // What is decided must be on record before it is done.
+            _ => break,
+        }
+    }
+    decision
+}
+
+fn decide(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
     let mut status = run.status.clone().unwrap_or_default();
     status.target = run.spec.target.reference();
     status.alert_state = facts.alert.state;
@@ -133,6 +155,22 @@ pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
         },
         Phase::Verifying => proof::prove(run, status, facts, now),
     }
+}
+
+/// The end of a run that the storm brake does not let begin, whatever else holds. It knows of `facts` but the alert and
+/// the storm. `None`: the run takes its course.
+pub fn brake(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Option<Decision> {
+    if run.phase() != Phase::Pending || run.only_observes() {
+        return None;
+    }
+    let (guard, why) = guard::brake(run, facts, now)?;
+    let status = ResponseRunStatus {
+        target: run.spec.target.reference(),
+        alert_state: facts.alert.state,
+        guards: vec![guard],
+        ..run.status.clone().unwrap_or_default()
+    };
+    Some(proof::close(run, status, Phase::Skipped, None, why, now))
 }
 
 /// Whether the step that is next is chosen by what other runs did before.
@@ -229,6 +267,18 @@ fn observe(
         Answer::Skip(why) => format!("{because}: would not act: {why}"),
     };
     proof::close(run, status, Phase::Observed, None, message, now)
+}
+
+/// The status after an act; if that was the last one, with what follows from it.
+fn concluded(run: &ResponseRun, status: ResponseRunStatus, now: Timestamp) -> ResponseRunStatus {
+    let status = dressed(run, status, now);
+    if status.phase != Phase::Running || !status.steps.iter().all(|step| step.state.is_finished()) {
+        return status;
+    }
+    match proof::conclude(run, status.clone(), now) {
+        Decision::Proceed(concluded) => *concluded,
+        _ => status,
+    }
 }
 
 fn finish(status: &mut ResponseRunStatus, number: usize, state: StepState, message: String, now: Timestamp) {

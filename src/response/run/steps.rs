@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::{ACT_PATIENCE, Decision, Errand, Failure, PLAN_PATIENCE, Place, Receipt, SOON, Undelivered};
-use super::{dressed, finish, proof};
+use super::{concluded, dressed, finish, proof};
 use crate::api::alert_response::{Step, StepAction};
 use crate::api::response_run::{Delivery, ResponseRun, ResponseRunStatus, StepState, StepStatus, Undo};
 use crate::k8s::status::at_second;
@@ -211,7 +211,7 @@ pub fn after_change(
         Err(Failure::Refused(words)) => finish(&mut status, number, StepState::Refused, words, now),
         Err(Failure::Halfway(words)) => finish(&mut status, number, StepState::Failed, words, now),
     }
-    Some(dressed(run, status, now))
+    Some(concluded(run, status, now))
 }
 
 fn deliveries(status: &mut ResponseRunStatus, place: Place) -> Option<&mut Vec<Delivery>> {
@@ -284,5 +284,5 @@ pub fn after_errand(
             }
         }
     }
-    Some(dressed(run, status, now))
+    Some(concluded(run, status, now))
 }

@@ -299,6 +299,37 @@ fn a_deaf_channel_is_given_up_and_holds_up_nobody() {
 }
 
 #[test]
+fn what_rests_on_the_same_facts_is_written_once_and_an_act_only_after_it_is_on_record() {
+    let scale = || json!({"scale": {"to": 3}});
+    let mut world = World::new(json!({"steps": [scale()]}));
+    let mut writes = vec![];
+    for _ in 0..3 {
+        match next(&world.run, &world.facts, world.now) {
+            Decision::Proceed(status) => {
+                writes.push((status.phase, status.steps[0].state));
+                world.run.status = Some(*status);
+            }
+            Decision::Change { step, change } => {
+                let effect = world.patch(&change);
+                world.run.status = after_change(&world.run, step, Ok(effect), world.now);
+                writes.push((world.status().phase, world.status().steps[0].state));
+            }
+            other => assert!(matches!(other, Decision::Wait(..)), "{other:?}"),
+        }
+    }
+    assert_eq!(writes, [(Phase::Running, StepState::Intended), (Phase::Verifying, StepState::Done)]);
+    // A rollback is chosen by what other runs did, which is looked up only when it is next.
+    let mut world = World::new(json!({"steps": [{"scale": {"to": 2}}, {"rollback": {"to": "previous"}}]}));
+    world.run.status = Some(ResponseRunStatus {
+        phase: Phase::Running,
+        steps: world.run.spec.steps.iter().map(unbegun).collect(),
+        ..ResponseRunStatus::default()
+    });
+    let Decision::Proceed(status) = next(&world.run, &world.facts, world.now) else { panic!("nothing to write") };
+    assert_eq!((status.steps[0].state, status.steps[1].state), (StepState::Skipped, StepState::Pending));
+}
+
+#[test]
 fn a_step_that_was_refused_leads_to_the_fallback() {
     let mut world = World::new(json!({
         "steps": [{"rollback": {"to": 9}}, scale(3)], "fallback": [{"steps": [scale(4)]}],

@@ -10,7 +10,7 @@ use kube::runtime::controller::Action;
 
 use super::{Memory, PolicyError, Shared};
 use crate::api::error_budget_policy::{ErrorBudgetPolicyStatus, LastReport};
-use crate::api::{Conditioned, ErrorBudgetPolicy, SLO};
+use crate::api::{Conditioned, ErrorBudgetPolicy, ResponseRun, SLO};
 use crate::k8s::apply::ApplyError;
 use crate::k8s::meta::Owner;
 use crate::k8s::report;
@@ -119,11 +119,18 @@ impl Pass<'_> {
         judgement::missing_channels(namespace, &self.policy.spec, there)
     }
 
+    /// Copies of the runs of the namespace.
+    fn runs(&self) -> Vec<ResponseRun> {
+        let namespace = Some(self.owner.namespace.as_str());
+        let runs = self.shared.stores.runs(|run| run.namespace().as_deref() == namespace);
+        runs.iter().map(|run| (**run).clone()).collect()
+    }
+
     fn report(&self, status: &ErrorBudgetPolicyStatus, from: Timestamp, to: Timestamp) -> String {
         let Owner { namespace, .. } = &self.owner;
         let mut policy = self.policy.clone();
         policy.status = Some(status.clone());
-        let runs = self.shared.stores.runs(|run| run.namespace().as_deref() == Some(namespace));
+        let runs = self.runs();
         budgets::markdown(&budgets::Facts {
             policy: &policy,
             slos: &self.slos,
@@ -210,7 +217,7 @@ impl Pass<'_> {
         }
         memory.spent = Some(Instant::now());
         let namespace = &self.owner.namespace;
-        let runs = self.shared.stores.runs(|run| run.namespace().as_deref() == Some(namespace));
+        let runs = self.runs();
         let mut responses = self.shared.stores.responses();
         responses.retain(|response| response.namespace().as_deref() == Some(namespace));
         let members = self.members();

@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "src/response/storm.rs",
     "src/response/validate.rs",
     "src/response/verify.rs",
+    "src/rule/baseline.rs",
     "src/rule/compile.rs",
     "src/rule/feed.rs",
     "src/rule/group.rs",

@@ -77,8 +77,10 @@ pub struct AlertRuleSpec {
 #[x_kube(
     validation = Rule::new("has(self.alert) != has(self.record)")
         .message("set exactly one of alert (an alerting rule) and record (a recording rule)"),
-    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers))")
-        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity and tiers belong to an alert"),
+    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers) || has(self.baseline))")
+        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity, tiers and baseline belong to an alert"),
+    validation = Rule::new("!has(self.tiers) || !has(self.baseline)")
+        .message("set one of tiers (thresholds that are known) and baseline (a threshold that follows from history)"),
     validation = Rule::new("!has(self.tiers) || !(has(self.severity) || has(self.__for__))")
         .message("with tiers, severity and for are set on each tier")
 )]
@@ -118,6 +120,65 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub tiers: Vec<Tier>,
+    /// The threshold follows from the history of the expression, which is recorded for it. The alert fires for every
+    /// series that is far from what was usual for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// What is usual, and how far from it is too far. The alert is silent until half of the window is known (with
+/// seasonality: half of the days or weeks, and two at the least), and a new expression begins a new history. The
+/// recorded series are `evenkeel:baseline:value`, `:expected`, `:lower` and `:upper` with the labels of the expression,
+/// and `:history`: how many of the days or weeks, without seasonality of 24 parts of the window, are known. The stack's
+/// `prometheus.retention` must be longer than the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.deviations) != has(self.ratio)").message("set exactly one of deviations and ratio"),
+    validation = Rule::new("!has(self.deviations) || self.deviations > 0.0").message("deviations is greater than 0"),
+    validation = Rule::new("!has(self.ratio) || self.ratio > 0.0 && (self.ratio < 1.0 || has(self.direction) && self.direction == 'above')")
+        .message("ratio is greater than 0, and less than 1 unless direction is above: nothing is 100 % below what is expected"),
+    validation = Rule::new("!has(self.seasonality) || self.seasonality == 'none' || self.window.matches('^([0-9]+w)?([0-9]+d)?$')")
+        .message("with seasonality, window is written in days or weeks, for example 7d or 4w")
+)]
+pub struct Baseline {
+    /// How far back the history goes, for example 7d. From 6h to 31d; with seasonality daily whole days from 2d to 31d,
+    /// weekly whole weeks from 2w to 13w. The last hour (of windows below 12h, a twelfth) does not count.
+    pub window: PromDuration,
+    /// Too far is this many standard deviations of the history from its mean, for example 3. A deviation below 1 % of
+    /// the mean counts as 1 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviations: Option<f64>,
+    /// Too far is this part of the mean: 0.5 is less than half of it, or more than one and a half times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Which side alerts: above, below or both. Default: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// What is compared with: none: all of the window; daily: the hour around this time on each day of it; weekly: the
+    /// same in each week of it. Days have 24 hours; a change of the clocks shifts them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seasonality: Option<Seasonality>,
+}
+
+/// Which side of the baseline alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Above,
+    Below,
+    #[default]
+    Both,
+}
+
+/// The rhythm of what is compared with its history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Seasonality {
+    #[default]
+    None,
+    Daily,
+    Weekly,
 }
 
 /// One threshold of an alert.
@@ -189,7 +250,7 @@ pub struct RuleProblem {
     /// Position in the field, in characters from 1, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<i32>,
-    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
+    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, InvalidTier, InvalidBaseline, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
     pub reason: String,
     /// What is wrong, in the words of the parser or of Prometheus, and whether an earlier version stays live.
     pub message: String,
@@ -213,7 +274,7 @@ pub struct StackLoad {
     /// The shard, of 32, in which they are: ConfigMap `<stack>-rules-<shard>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<i32>,
-    /// Why fewer than all are loaded.
+    /// Why fewer than all are loaded, or that the stack does not keep samples for as long as a baseline looks back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -178,7 +178,11 @@ fn judge_rule(object: &AlertRule) -> Judgement {
         let path = format!("spec.rules[{}].{}", refusal.index, refusal.field);
         Fault::at(&path, format!("{column}{} ({}, {})", refusal.message, refusal.name, refusal.reason))
     };
-    let refusals = rule::render(object).1.into_iter().filter(|refusal| !SAID_BY_CEL.contains(&refusal.reason));
+    let limit = |field: &str| matches!(field, "baseline" | "baseline.deviations" | "baseline.ratio");
+    let said = |refusal: &rule::Refusal| {
+        SAID_BY_CEL.contains(&refusal.reason) || refusal.reason == "InvalidBaseline" && limit(&refusal.field)
+    };
+    let refusals = rule::render(object).1.into_iter().filter(|refusal| !said(refusal));
     Judgement::wrong(refusals.map(fault))
 }
 

@@ -1,5 +1,6 @@
 //! AlertRule -> rule groups in shards -> confirmed by Prometheus itself.
 
+pub mod baseline;
 pub mod compile;
 pub mod feed;
 pub mod group;

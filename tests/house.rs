@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "src/rule/shards.rs",
     "src/rule/status.rs",
     "src/rule/template.rs",
+    "src/rule/unit_test.rs",
     "src/rule/yaml.rs",
     "src/schedule.rs",
     "src/slo/adjustment.rs",

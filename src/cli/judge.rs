@@ -183,7 +183,11 @@ fn judge_rule(object: &AlertRule) -> Judgement {
         SAID_BY_CEL.contains(&refusal.reason) || refusal.reason == "InvalidBaseline" && limit(&refusal.field)
     };
     let refusals = rule::render(object).1.into_iter().filter(|refusal| !said(refusal));
-    Judgement::wrong(refusals.map(fault))
+    let tests = rule::unit_test::faults(&object.spec).into_iter();
+    let tests = tests
+        .filter(|(field, _)| !field.ends_with(']'))
+        .map(|(field, message)| Fault::at(&format!("spec.{field}"), message));
+    Judgement::wrong(refusals.map(fault).chain(tests))
 }
 
 fn judge_stack(object: &MonitoringStack, known: &Known) -> Judgement {

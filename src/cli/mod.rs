@@ -12,6 +12,7 @@ pub mod crds;
 pub mod documents;
 pub mod drill;
 pub mod judge;
+pub mod promtool;
 pub mod render;
 pub mod report;
 pub mod resource;
@@ -35,8 +36,8 @@ pub fn crds(directory: Option<&Path>) -> ExitCode {
 }
 
 /// `evenkeel check`: one line for each thing that is wrong, on standard output; the count, and what these files alone
-/// cannot tell, on standard error.
-pub fn check(files: &[PathBuf]) -> ExitCode {
+/// cannot tell, on standard error. Tests of AlertRules are run with `promtool`.
+pub fn check(files: &[PathBuf], promtool: &Path) -> ExitCode {
     let documents = match documents::read(files) {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
@@ -45,10 +46,24 @@ pub fn check(files: &[PathBuf]) -> ExitCode {
     let report = check::check(documents);
     let printed = print(&lines(&report.findings));
     eprint!("{}", open(&report));
+    let tested = promtool::run(&report, promtool);
+    let failures = tested.as_ref().map_or(&[][..], |tested| &tested.failures);
+    _ = print(&lines(failures));
     let checked = count(total - report.passed_over, "document");
     let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
     eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
-    if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
+    match &tested {
+        Ok(tested) if tested.tests > 0 => {
+            eprintln!("evenkeel: {} run, {}", count(tested.tests, "test"), count(tested.failures.len(), "failure"));
+        }
+        Ok(_) => {}
+        Err(error) => eprintln!("evenkeel: {error}"),
+    }
+    if report.findings.is_empty() && tested.is_ok_and(|tested| tested.failures.is_empty()) {
+        printed
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// `evenkeel render`: YAML on standard output; on standard error what `evenkeel check` would say.

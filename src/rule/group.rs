@@ -390,6 +390,21 @@ mod tests {
     }
 
     #[test]
+    fn the_series_of_a_baseline_and_their_alert_are_one_rule() {
+        let rules = json!([{"record": "a:b", "expr": "x"}, {"alert": "Odd", "expr": "a:b", "baseline": {"window": "7d", "ratio": 0.5}},
+            {"alert": "B", "expr": "up"}]);
+        let first = ship(1, rules.clone(), None);
+        let group = Group::cut(&first.text);
+        let names: Vec<String> = group.pieces.iter().map(Piece::name).collect();
+        assert_eq!((names, group.to_text()), (vec!["a:b".into(), "Odd".into(), "B".into()], first.text.to_string()));
+        let mut wrong = rules;
+        wrong[1]["expr"] = "(".into();
+        let kept = ship(2, wrong, Some(&first.text));
+        assert_eq!(Group::cut(&kept.text).pieces[1].text, group.pieces[1].text);
+        assert_eq!(kept.problems[0].kept, Some(1));
+    }
+
+    #[test]
     fn a_group_that_would_not_fit_into_a_shard_is_cut_short_and_says_so() {
         let long = "x".repeat(15_000);
         let rules: Vec<_> =

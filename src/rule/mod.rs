@@ -16,6 +16,7 @@ pub mod rounds;
 pub mod shards;
 pub mod status;
 pub mod template;
+pub mod unit_test;
 pub mod watch;
 pub mod yaml;
 pub use compile::{Refusal, render};

@@ -189,7 +189,7 @@ mod tests {
     use crate::rule::group::Problem;
 
     fn shipped(problems: Vec<Problem>) -> Shipped {
-        Shipped { text: "x".into(), rules: 2, problems }
+        Shipped { text: "x".into(), rules: 2, problems, reach: 0 }
     }
 
     fn at(second: i64) -> Timestamp {

@@ -38,12 +38,8 @@ enum Command {
     /// Check resources without a cluster: what the operator would refuse, with the reason, and the tests of AlertRules.
     /// Exit code 1 if anything.
     Check {
-        /// Files or directories with YAML; `-` is standard input.
-        #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
-        files: Vec<PathBuf>,
-        /// The promtool that runs the tests of AlertRules. Default: that on PATH.
-        #[arg(long, value_name = "PATH", default_value = "promtool", hide_default_value = true)]
-        promtool: PathBuf,
+        #[command(flatten)]
+        options: cli::CheckOptions,
     },
     /// Print what the operator would apply, without a cluster.
     Render {
@@ -92,7 +88,7 @@ fn main() -> ExitCode {
             }
         }
         Command::Crds { directory } => cli::crds(directory.as_deref()),
-        Command::Check { files, promtool } => cli::check(&files, &promtool),
+        Command::Check { options } => cli::check(&options),
         Command::Render { files } => cli::render(&files),
         Command::Report { namespace, policy } => cli::report(namespace, &policy),
         Command::Drill { response: name, namespace, labels, stack, wait } => {

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "src/rule/group.rs",
     "src/rule/hoist.rs",
     "src/rule/index",
+    "src/rule/life.rs",
     "src/rule/packing",
     "src/rule/packing.rs",
     "src/rule/promql",

@@ -7,6 +7,7 @@ pub mod group;
 mod hoist;
 pub mod index;
 pub mod io;
+pub mod life;
 pub mod link;
 pub mod loader;
 pub mod packing;

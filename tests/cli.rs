@@ -71,7 +71,7 @@ fn tested_rule(alerts: &str) -> String {
             {{alert: HighErrorRate, expr: "job:errors:ratio", tiers: [{{severity: warning, above: 0.05, for: 5m}}, {{severity: critical, above: 0.3, for: 5m}}]}}],
             tests: [{{name: a fifth fails, series: [{{series: 'errors_total{{job="checkout"}}', values: '0+20x30'}}, {{series: 'requests_total{{job="checkout"}}', values: '0+100x30'}}],
             alerts: [{{at: 4m, alert: HighErrorRate}}, {alerts}],
-            values: [{{at: 20m, expr: 'job:errors:ratio', samples: [{{labels: {{job: checkout}}, value: 0.2}}]}}]}}]}}"#
+            values: [{{at: 20m, expr: 'job:errors:ratio', samples: [{{labels: {{job: checkout, team: checkout}}, value: 0.2}}]}}]}}]}}"#
         ),
     )
 }

@@ -62,7 +62,11 @@ use super::duration::PromDuration;
     validation = Rule::new("!has(self.source) || self.source != 'logs' || self.rules.all(r, has(r.alert))")
         .message("source: logs takes alerts only: what a rule over logs records would be in no Prometheus"),
     validation = Rule::new("!has(self.source) || self.source != 'logs' || !self.rules.exists(r, has(r.keepFiringFor))")
-        .message("source: logs knows no keepFiringFor: Loki would leave it out")
+        .message("source: logs knows no keepFiringFor: Loki would leave it out"),
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || !self.rules.exists(r, has(r.baseline))")
+        .message("source: logs knows no baseline: Loki keeps no history of an expression; use tiers, or a threshold in the expression"),
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || !has(self.tests)")
+        .message("source: logs takes no tests: promtool runs them, and knows no LogQL; remove them")
 )]
 pub struct AlertRuleSpec {
     /// What the expressions are about. `metrics` (the default): PromQL, evaluated by Prometheus. `logs`: LogQL, evaluated
@@ -79,6 +83,12 @@ pub struct AlertRuleSpec {
     /// The rules, in the order of their evaluation.
     #[schemars(length(min = 1, max = 200))]
     pub rules: Vec<RuleSpec>,
+    /// Unit tests of these rules, over series that you write. `evenkeel check` runs them with promtool, on your machine
+    /// or in CI, against the rules as they are compiled. The operator does not run them: in the cluster a rule goes
+    /// live whatever its tests would say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub tests: Vec<RuleTest>,
 }
 
 /// What rules are about.
@@ -112,8 +122,10 @@ impl RuleSource {
 #[x_kube(
     validation = Rule::new("has(self.alert) != has(self.record)")
         .message("set exactly one of alert (an alerting rule) and record (a recording rule)"),
-    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers))")
-        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity and tiers belong to an alert"),
+    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers) || has(self.baseline))")
+        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity, tiers and baseline belong to an alert"),
+    validation = Rule::new("!has(self.tiers) || !has(self.baseline)")
+        .message("set one of tiers (thresholds that are known) and baseline (a threshold that follows from history)"),
     validation = Rule::new("!has(self.tiers) || !(has(self.severity) || has(self.__for__))")
         .message("with tiers, severity and for are set on each tier")
 )]
@@ -153,6 +165,65 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub tiers: Vec<Tier>,
+    /// The threshold follows from the history of the expression, which is recorded for it. The alert fires for every
+    /// series that is far from what was usual for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// What is usual, and how far from it is too far. The alert is silent until half of the window is known (with
+/// seasonality: half of the days or weeks, and two at the least), and a new expression begins a new history. The
+/// recorded series are `evenkeel:baseline:value`, `:expected`, `:lower` and `:upper` with the labels of the expression,
+/// and `:history`: how many of the days or weeks, without seasonality of 24 parts of the window, are known. The stack's
+/// `prometheus.retention` must be longer than the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.deviations) != has(self.ratio)").message("set exactly one of deviations and ratio"),
+    validation = Rule::new("!has(self.deviations) || self.deviations > 0.0").message("deviations is greater than 0"),
+    validation = Rule::new("!has(self.ratio) || self.ratio > 0.0 && (self.ratio < 1.0 || has(self.direction) && self.direction == 'above')")
+        .message("ratio is greater than 0, and less than 1 unless direction is above: nothing is 100 % below what is expected"),
+    validation = Rule::new("!has(self.seasonality) || self.seasonality == 'none' || self.window.matches('^([0-9]+w)?([0-9]+d)?$')")
+        .message("with seasonality, window is written in days or weeks, for example 7d or 4w")
+)]
+pub struct Baseline {
+    /// How far back the history goes, for example 7d. From 6h to 31d; with seasonality daily whole days from 2d to 31d,
+    /// weekly whole weeks from 2w to 13w. The last hour (of windows below 12h, a twelfth) does not count.
+    pub window: PromDuration,
+    /// Too far is this many standard deviations of the history from its mean, for example 3. A deviation below 1 % of
+    /// the mean counts as 1 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviations: Option<f64>,
+    /// Too far is this part of the mean: 0.5 is less than half of it, or more than one and a half times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Which side alerts: above, below or both. Default: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// What is compared with: none: all of the window; daily: the hour around this time on each day of it; weekly: the
+    /// same in each week of it. Days have 24 hours; a change of the clocks shifts them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seasonality: Option<Seasonality>,
+}
+
+/// Which side of the baseline alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Above,
+    Below,
+    #[default]
+    Both,
+}
+
+/// The rhythm of what is compared with its history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Seasonality {
+    #[default]
+    None,
+    Daily,
+    Weekly,
 }
 
 /// One threshold of an alert.
@@ -180,6 +251,90 @@ pub struct Tier {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// One unit test: series as they come in, and what the rules make of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.alerts) || has(self.values)").message("a test expects something: set alerts or values"))]
+pub struct RuleTest {
+    /// What the test shows, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub name: Option<String>,
+    /// Between two samples of the series, and between two evaluations of the rules. Default: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<PromDuration>,
+    /// The series that come in, from time 0 on.
+    #[schemars(length(min = 1, max = 50))]
+    pub series: Vec<InputSeries>,
+    /// Alerts that are expected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub alerts: Vec<AlertCheck>,
+    /// Results of expressions that are expected, for example of recording rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub values: Vec<ValueCheck>,
+}
+
+/// A series of a test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InputSeries {
+    /// Its name and labels, for example `http_requests_total{job="checkout",code="500"}`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub series: String,
+    /// Its samples in promtool's notation: `0+20x30` is 0 and thirty more, each 20 above the one before; `5x3` is 5
+    /// four times; `_` is a missing sample and `stale` the end of the series.
+    #[schemars(length(min = 1, max = 16384))]
+    pub values: String,
+}
+
+/// Which alerts of a name fire at a time. With neither firing nor notFiring, none may fire.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertCheck {
+    /// Time from the beginning of the series.
+    pub at: PromDuration,
+    /// Name of an alert of these rules.
+    #[schemars(length(min = 1, max = 256))]
+    pub alert: String,
+    /// For each of these label sets an alert must fire that has all its labels; it may have others. `{}` is any alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub firing: Vec<BTreeMap<String, String>>,
+    /// No alert may fire that has all labels of one of these sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub not_firing: Vec<BTreeMap<String, String>>,
+}
+
+/// What an expression is at a time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueCheck {
+    /// Time from the beginning of the series.
+    pub at: PromDuration,
+    /// PromQL.
+    #[schemars(length(min = 1, max = 16384))]
+    pub expr: String,
+    /// All series of the result, in any order. None: the result is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub samples: Vec<ExpectedSample>,
+}
+
+/// One series of a result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExpectedSample {
+    /// All its labels; its name, `__name__`, may be left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Its value, but for a millionth of it.
+    pub value: f64,
 }
 
 /// What became of the rules.
@@ -224,7 +379,7 @@ pub struct RuleProblem {
     /// Position in the field, in characters from 1, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<i32>,
-    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
+    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, InvalidTier, InvalidBaseline, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
     pub reason: String,
     /// What is wrong, in the words of the parser or of Prometheus, and whether an earlier version stays live.
     pub message: String,
@@ -249,7 +404,7 @@ pub struct StackLoad {
     /// ConfigMap `<stack>-log-rules-<shard>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<i32>,
-    /// Why fewer than all are loaded.
+    /// Why fewer than all are loaded, or that the stack does not keep samples for as long as a baseline looks back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

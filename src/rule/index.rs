@@ -300,6 +300,7 @@ impl Index {
                 name: &stack.owner.name,
                 shard: stack.packing.placement(rule).and_then(|placement| placement.shard),
                 waits_for: stack.packing.waits_for(rule, now),
+                retention: stack.settings.retention,
             })
             .collect();
         let facts = Facts {

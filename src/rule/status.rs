@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::group::{QUARANTINED, Shipped};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource, StackLoad};
+use crate::api::duration::PromDuration;
 use crate::k8s::status::{Extra, Outcome, conditions};
 
 /// What is known of an AlertRule.
@@ -28,6 +29,18 @@ pub struct InStack<'a> {
     pub shard: Option<usize>,
     /// Why its rules are not loaded; `None` when they are.
     pub waits_for: Option<&'static str>,
+    /// How long its Prometheus keeps samples, in seconds; 0: not known.
+    pub retention: u64,
+}
+
+impl InStack<'_> {
+    /// Why the baselines stay silent, or know less than they should.
+    fn forgets(&self, reach: u64) -> Option<String> {
+        (self.retention > 0 && self.retention < reach).then(|| {
+            let (retention, reach) = (PromDuration::from_secs(self.retention), PromDuration::from_secs(reach));
+            format!("a baseline looks back {reach}, and this stack keeps {retention}: set its prometheus.retention to {reach} or more")
+        })
+    }
 }
 
 /// A status, and whether it says all that is to be said: one that waits for Prometheus is worth a write only when the
@@ -54,7 +67,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         loaded: if stack.waits_for.is_some() { 0 } else { accepted as i32 },
         total: accepted as i32,
         shard: stack.shard.map(|shard| shard as i32),
-        message: stack.waits_for.map(str::to_owned),
+        message: stack.waits_for.map(str::to_owned).or_else(|| stack.forgets(shipped.reach)),
     });
     let names: Vec<String> = facts.stacks.iter().map(|stack| format!("{}/{}", stack.namespace, stack.name)).collect();
 
@@ -136,12 +149,13 @@ fn rules(count: usize) -> String {
 
 /// The one reason of all refusals, or that there are several; `None` when nothing was refused.
 fn reason(problems: &[RuleProblem]) -> Option<&'static str> {
-    const REASONS: [&str; 8] = [
+    const REASONS: [&str; 9] = [
         "ParseError",
         "InvalidTemplate",
         "InvalidLabel",
         "InvalidName",
         "InvalidTier",
+        "InvalidBaseline",
         "Duplicate",
         "TooLarge",
         QUARANTINED,
@@ -185,7 +199,7 @@ mod tests {
     use crate::rule::group::Problem;
 
     fn shipped(problems: Vec<Problem>) -> Shipped {
-        Shipped { text: "x".into(), rules: 2, problems }
+        Shipped { text: "x".into(), rules: 2, problems, reach: 0 }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -193,7 +207,7 @@ mod tests {
     }
 
     fn tell(shipped: &Shipped, waits_for: Option<&'static str>, previous: &AlertRuleStatus, now: i64) -> Told {
-        let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for };
+        let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for, retention: 0 };
         of(
             &Facts {
                 source: RuleSource::Metrics,
@@ -207,6 +221,23 @@ mod tests {
             },
             at(now),
         )
+    }
+
+    #[test]
+    fn a_stack_that_forgets_before_a_baseline_looks_back_says_so() {
+        let shipped = Shipped { reach: 7 * 86_400, ..Shipped::default() };
+        let said = |days: u64| {
+            let retention = days * 86_400;
+            let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for: None, retention };
+            let (stacks, previous) = (vec![stack], &AlertRuleStatus::default());
+            let facts = Facts { generation: 3, shipped: &shipped, stacks, passed_over: vec![], firing: None, previous };
+            of(&facts, at(0)).status.stacks[0].message.clone()
+        };
+        assert_eq!(
+            said(5).unwrap(),
+            "a baseline looks back 1w, and this stack keeps 5d: set its prometheus.retention to 1w or more"
+        );
+        assert_eq!(said(8), None);
     }
 
     fn read(told: &Told) -> Vec<(&str, &str, &str)> {

@@ -88,7 +88,7 @@ impl Index {
                 false => For::All,
             };
             let group = Group::cut(&text);
-            let shipped = Shipped { rules: group.pieces.len(), problems: vec![], text: text.clone() };
+            let shipped = Shipped { rules: group.pieces.len(), problems: vec![], text: text.clone(), reach: 0 };
             let of_slo = OfSlo { for_, source: digest([&*text], 16), was_loaded: true };
             self.rules.insert(key.clone(), entry(slo, shipped, of_slo));
             self.place(&key, Some(""));
@@ -196,7 +196,7 @@ fn shipped(text: &str, refused: &[RuleProblem]) -> Shipped {
         index += 1;
         known.is_none()
     });
-    Shipped { text: group.to_text().into(), rules, problems }
+    Shipped { text: group.to_text().into(), rules, problems, reach: 0 }
 }
 
 #[cfg(test)]

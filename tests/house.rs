@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "src/rule/template.rs",
     "src/rule/yaml.rs",
     "src/schedule.rs",
+    "src/shipped",
     "src/slo/adjustment.rs",
     "src/slo/alerts.rs",
     "src/slo/attribution.rs",

@@ -4,6 +4,7 @@ pub mod grafana;
 pub mod jaeger;
 pub mod logs;
 pub mod loki;
+pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,6 +166,7 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let logs = spec.logs.as_ref().map(|spec| logs::check(spec, &known, &mut problems)).transpose()?;
     let jaeger = spec.jaeger.as_ref().map(|spec| jaeger::check(spec, &known, &mut problems)).transpose()?;
     let grafana = spec.grafana.as_ref().map(|spec| grafana::check(spec, &known, &mut problems)).transpose()?;
+    problems.extend(rules::check(spec.rules.as_ref()).1);
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,

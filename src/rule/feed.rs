@@ -1,7 +1,8 @@
 //! What the rule loader and the keeper of SLOs tell each other, and how the groups of SLOs are named. Pure.
 //!
 //! The loader ships groups, whatever they were made of: its key for one is the group's name, `<namespace>/<name>` of an
-//! AlertRule, `slo/<namespace>/<name>/<part>` of an SLO. Names of objects hold no slash, so the two never meet.
+//! AlertRule, `slo/<namespace>/<name>/<part>` of an SLO, `stack/<namespace>/<stack>/<group>` of what ships with a stack. Names of
+//! objects hold no slash, so they never meet.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ pub(super) fn stack(name: &str, uid: &str, discovery: Value) -> MonitoringStack 
     serde_json::from_value(json!({
         "apiVersion": "evenkeel.dev/v1alpha1", "kind": "MonitoringStack",
         "metadata": {"name": name, "namespace": "monitoring", "uid": uid},
-        "spec": {"discovery": discovery, "prometheus": {}},
+        "spec": {"discovery": discovery, "prometheus": {}, "rules": {"enabled": false}},
     }))
     .unwrap()
 }

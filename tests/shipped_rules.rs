@@ -175,6 +175,24 @@ fn every_alert_has_a_runbook_with_its_four_parts_and_a_line_in_the_index() {
     assert_eq!(pages, known, "a page without an alert");
 }
 
+#[test]
+fn check_names_what_a_stack_says_wrongly_about_the_rules() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("stack.yaml");
+    let stack = |rules: &str| {
+        let head = "apiVersion: evenkeel.dev/v1alpha1\nkind: MonitoringStack\nmetadata: {name: main, namespace: m}\n";
+        fs::write(&file, format!("{head}spec: {{prometheus: {{}}, rules: {rules}}}\n")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("check").arg("-f").arg(&file).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (good, said) = stack(
+        "{disabled: [HPAMaxedOut], thresholds: {HighLatency: {warning: 500ms, critical: 1s}, HighErrorRate: {warning: 0.01}}}",
+    );
+    assert!(good, "{said}");
+    let (good, said) = stack("{disabled: [HPAMaxOut], thresholds: {HighLatency: {warning: 5}}}");
+    assert!(!good && said.contains("did you mean HPAMaxedOut?") && said.contains("write a duration"), "{said}");
+}
+
 /// When a group is loaded.
 fn loaded(needs: Need) -> &'static str {
     match needs {

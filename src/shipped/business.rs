@@ -1,8 +1,8 @@
 //! Templates for what a business counts: `orders_created_total`, `orders_cancelled_total`, `deliveries_total` and
 //! `delivery_failures_total`. Silent where nobody counts these.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "business",

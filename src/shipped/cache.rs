@@ -1,7 +1,7 @@
 //! Redis as a cache, by its exporter.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "cache",

@@ -1,7 +1,7 @@
 //! Certificates that will expire: those that probes see, and those that cert-manager keeps.
 
-use super::table::{Alert, DAY, Fires, Group, HOUR, Kind, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, DAY, Fires, Group, HOUR, Kind, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "certificates",

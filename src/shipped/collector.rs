@@ -1,7 +1,7 @@
 //! OpenTelemetry Collectors: what they could not take or hand on.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, each, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, each, record, warning};
 
 const SIGNALS: &[&str] = &["log_records", "spans", "metric_points"];
 

@@ -1,8 +1,8 @@
 //! Usage of containers against their own limits, by cAdvisor alone: a join with what another target says would be
 //! wrong where the targets are divided over shards.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "containers",

@@ -1,7 +1,7 @@
 //! PostgreSQL and MySQL or MariaDB, by their exporters.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "databases",

@@ -1,7 +1,7 @@
 //! Jaeger, which is an OpenTelemetry Collector with a storage.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "jaeger",

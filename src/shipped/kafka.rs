@@ -1,7 +1,7 @@
 //! Consumer groups of Kafka, by an exporter of their lag.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "kafka",
@@ -22,7 +22,8 @@ pub(super) const GROUP: Group = Group {
         }),
         Rule::Alert(Alert {
             name: "KafkaConsumerStuck",
-            expr: "sum by (namespace, job, consumergroup, topic) (increase(kafka_consumergroup_current_offset[10m])) == 0
+            expr:
+                "sum by (namespace, job, consumergroup, topic) (increase(kafka_consumergroup_current_offset[10m])) == 0
 and
 consumergroup_topic:kafka_lag:sum > $lag",
             fires: Fires::When("critical", 5 * MINUTE),

@@ -1,7 +1,7 @@
 //! Loki: whether logs are kept and found.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "loki",

@@ -1,7 +1,7 @@
 //! Who watches the watchers: Prometheus and Alertmanager themselves.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "monitoring",

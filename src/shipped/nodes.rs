@@ -1,7 +1,7 @@
 //! Nodes, by the node exporter.
 
-use super::table::{Alert, DAY, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, DAY, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "nodes",

@@ -1,7 +1,7 @@
 //! Health of what is asked from outside, by the blackbox exporter.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "probes",

@@ -1,7 +1,7 @@
 //! Who is refused: requests without rights, and requests beyond a limit.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "security",

@@ -1,8 +1,8 @@
 //! Services that count their requests: `http_requests_total{code}` or `{status}`, the HTTP server metrics of
 //! OpenTelemetry, and those of ingress-nginx, whose job becomes `ingress/<service>`.
 
-use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, each, option, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, Kind, MINUTE, Rule, critical, each, option, record, warning};
 
 const WINDOWS: &[&str] = &["1m", "5m"];
 const QUANTILES: &[&str] = &["50", "95", "99"];

@@ -1,8 +1,8 @@
 //! PersistentVolumes as the kubelets measure them. The stack's own are judged apart: Prometheus fills its volume up to
 //! 85 % by design.
 
-use super::table::{Alert, DAY, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 use super::Need;
+use super::table::{Alert, DAY, Fires, Group, Kind, MINUTE, Rule, critical, option, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "storage",

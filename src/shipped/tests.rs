@@ -18,7 +18,8 @@ fn rules(settings: &Settings) -> BTreeMap<(String, String), String> {
 #[test]
 fn every_rule_that_ships_compiles_and_has_a_name_of_its_own() {
     let all = rules(&Settings::default());
-    let written: usize = groups(&Settings::default(), &Sources::all(), OF).iter().map(|(_, spec)| spec.rules.len()).sum();
+    let written: usize =
+        groups(&Settings::default(), &Sources::all(), OF).iter().map(|(_, spec)| spec.rules.len()).sum();
     assert_eq!(all.len(), written);
     let names: BTreeSet<&str> = all.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names.len(), written, "two groups have a rule of one name");
@@ -56,11 +57,9 @@ fn every_threshold_changes_the_rule_that_it_names_and_no_other() {
         let names: BTreeSet<&str> = thresholds.iter().map(|threshold| threshold.name).collect();
         assert_eq!(names.len(), thresholds.len(), "{}", alert.name);
         for threshold in thresholds {
-            let value = threshold.default * 0.5 + 0.25;
-            let settings = Settings {
-                thresholds: BTreeMap::from([((alert.name, threshold.name), value)]),
-                ..Settings::default()
-            };
+            let value = threshold.default * 0.6 + 0.26;
+            let settings =
+                Settings { thresholds: BTreeMap::from([((alert.name, threshold.name), value)]), ..Settings::default() };
             let after = rules(&settings);
             let changed: Vec<&str> =
                 after.iter().filter(|(key, text)| before[*key] != **text).map(|((_, name), _)| name.as_str()).collect();

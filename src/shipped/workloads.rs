@@ -1,8 +1,8 @@
 //! Pods, what runs them, and the nodes as Kubernetes sees them: by kube-state-metrics, whose own labels say which
 //! object a series is about.
 
-use super::table::{Alert, Fires, Group, HOUR, Kind, MINUTE, Rule, critical, record, warning};
 use super::Need;
+use super::table::{Alert, Fires, Group, HOUR, Kind, MINUTE, Rule, critical, record, warning};
 
 pub(super) const GROUP: Group = Group {
     name: "workloads",

@@ -125,7 +125,7 @@ mod tests {
         let change = json!({"thresholds": {"HighLatency": {"warning": "500ms"}, "HighErrorRate": {"nonsense": 1}}});
         index.stack_applied(&stack("main", 2, change));
         assert_eq!(world.write(&mut index).len(), 1);
-        assert!(text(&world, MAIN).contains("p95_rate5m) > 0.5\n"));
+        assert!(text(&world, MAIN).contains("p95_rate5m) > 0.5'\n"));
     }
 
     #[test]

@@ -188,7 +188,10 @@ mod tests {
             (json!({"include": ["database"]}), vec!["include[0]", "did you mean databases?"]),
             (json!({"include": ["HPAMaxedOut"]}), vec!["no group", "there are service, security"]),
             (json!({"thresholds": {"HighLatancy": {"warning": "1s"}}}), vec!["did you mean HighLatency?"]),
-            (json!({"thresholds": {"HighLatency": {"warnin": "1s"}}}), vec!["HighLatency names \"warnin\"", "did you mean warning?"]),
+            (
+                json!({"thresholds": {"HighLatency": {"warnin": "1s"}}}),
+                vec!["HighLatency names \"warnin\"", "did you mean warning?"],
+            ),
             (json!({"thresholds": {"HighLatency": {"p99": "1s"}}}), vec!["it has warning, critical, for"]),
         ] {
             let said = refused(spec);

@@ -122,7 +122,7 @@ pub(super) const fn each(each: &'static [&'static str], name: &'static str, expr
     Rule::Record(Record { name, expr, each })
 }
 
-/// Two tiers that must both hold as long.
+/// The tier of that severity: threshold, and seconds for which it must be passed.
 pub(super) const fn warning(at: f64, after: u64) -> Tier {
     Tier { severity: "warning", at, after }
 }

@@ -39,6 +39,11 @@ pub fn part_of(group: &str) -> Option<&str> {
     Some(part.strip_suffix(SLOTH).unwrap_or(part))
 }
 
+/// Whether a group ships with a stack: an AlertRule of a namespace `stack` has no second slash.
+pub fn is_shipped(group: &str) -> bool {
+    group.strip_prefix("stack/").is_some_and(|rest| rest.contains('/'))
+}
+
 /// Namespace of the object that a group was made of: by it stacks select.
 pub fn namespace_of(group: &str) -> &str {
     slo_of(group).map_or_else(|| group.split('/').next().unwrap_or_default(), |(namespace, _)| namespace)
@@ -156,6 +161,7 @@ mod tests {
         assert_eq!(slo_of(&slo_group("slo", "slo", "budget")), Some(("slo", "slo")));
         // An AlertRule in a namespace of that name.
         assert_eq!((slo_of("slo/shop"), part_of("slo/shop")), (None, None));
+        assert!(is_shipped("stack/monitoring/main/service") && !is_shipped("stack/shop"));
     }
 
     #[test]

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn only_a_change_of_the_counts_calls_for_a_reconcile() {
         let seen = StackObservations::default();
-        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2, slos: 0 };
+        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2, ..RuleCounts::default() };
         assert!(seen.set_rules("monitoring", "main", counts));
         assert!(!seen.clone().set_rules("monitoring", "main", counts));
         assert_eq!(seen.rules("monitoring", "main"), Some(counts));

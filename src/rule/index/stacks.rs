@@ -67,7 +67,7 @@ fn of(stack: &str) -> Option<Of<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{MAIN, World, at, rule};
+    use super::super::tests::{MAIN, World, at, rule, running};
     use super::*;
     use crate::api::MonitoringStack;
     use serde_json::{Value, json};
@@ -91,22 +91,20 @@ mod tests {
         (index, world)
     }
 
-    fn text(world: &World, stack: &str) -> String {
-        world.files.iter().filter(|((of, _), _)| &**of == stack).map(|(_, (text, _))| text.as_str()).collect()
-    }
-
     #[test]
     fn a_stack_gets_the_groups_for_what_it_runs_and_only_its_own() {
         let (mut index, mut world) = shipped(json!({}));
-        let live = text(&world, MAIN);
+        let live = world.text(MAIN);
         assert!(live.contains("- name: stack/monitoring/main/service\n") && live.contains("alert: Watchdog"));
         assert!(!live.contains("/containers\n") && !live.contains("/workloads\n") && live.contains("/storage\n"));
         index.stack_applied(&stack("other", 1, json!({"include": ["workloads"]})));
         world.write(&mut index);
-        let other = text(&world, "monitoring/other");
+        let other = world.text("monitoring/other");
         assert!(other.contains("stack/monitoring/other/workloads") && !other.contains("stack/monitoring/main/"));
-        assert!(!text(&world, MAIN).contains("stack/monitoring/other/"));
-        assert!(index.counts().all(|(_, counts)| counts.accepted > 30 && counts.rejected == 0));
+        assert!(!world.text(MAIN).contains("stack/monitoring/other/"));
+        // They are not AlertRules, whose absence a stack tells.
+        assert!(index.counts().all(|(_, counts)| counts.shipped > 30 && counts.shipped_loaded == 0));
+        assert!(index.counts().all(|(_, counts)| (counts.selected, counts.accepted, counts.rejected) == (0, 0, 0)));
     }
 
     #[test]
@@ -125,22 +123,40 @@ mod tests {
         let change = json!({"thresholds": {"HighLatency": {"warning": "500ms"}, "HighErrorRate": {"nonsense": 1}}});
         index.stack_applied(&stack("main", 2, change));
         assert_eq!(world.write(&mut index).len(), 1);
-        assert!(text(&world, MAIN).contains("p95_rate5m) > 0.5'\n"));
+        assert!(world.text(MAIN).contains("p95_rate5m) > 0.5'\n"));
     }
 
     #[test]
     fn what_is_switched_off_goes_and_comes_back() {
         let (mut index, mut world) = shipped(json!({"disabled": ["monitoring", "HighLatency"]}));
-        let live = text(&world, MAIN);
+        let live = world.text(MAIN);
         assert!(!live.contains("Watchdog") && !live.contains("HighLatency") && live.contains("HighErrorRate"));
         index.stack_applied(&stack("main", 2, json!({"enabled": false})));
         world.write(&mut index);
         assert!(world.files.is_empty());
         index.stack_applied(&stack("main", 3, json!({})));
         world.write(&mut index);
-        assert!(text(&world, MAIN).contains("Watchdog"));
+        assert!(world.text(MAIN).contains("Watchdog"));
         index.stack_deleted(MAIN);
         assert_eq!(index.shipped_with(MAIN), BTreeSet::new());
+    }
+
+    #[test]
+    fn prometheus_confirms_what_ships_and_one_rule_that_it_refuses_is_taken_out_alone() {
+        let mut index = Index::default();
+        index.stack_applied(&stack("main", 1, json!({})));
+        let mut world = running(&mut index);
+        world.settle(&mut index);
+        let counts = |index: &Index| index.counts().next().map(|(_, c)| (c.shipped, c.shipped_loaded)).unwrap();
+        let (all, loaded) = counts(&index);
+        assert!(all > 30 && loaded == all, "{loaded} of {all}");
+        world.poison = "p95_rate5m) > 0.5";
+        let change = json!({"thresholds": {"HighLatency": {"warning": "500ms"}, "TrafficDrop": {"ratio": 0.4}}});
+        index.stack_applied(&stack("main", 2, change.clone()));
+        world.settle(&mut index);
+        let live = world.text(MAIN);
+        assert!(live.contains("p95_rate5m) > 1'") && live.contains("< 0.4 *"), "its last good version stays");
+        assert_eq!(counts(&index), (all, all - 1));
     }
 
     #[test]

@@ -134,11 +134,8 @@ fn one_edit_among_two_thousand_touches_one_shard_and_one_status() {
     world.settle(&mut index);
     assert_eq!(world.files.len(), shards::SHARD_COUNT);
     assert_eq!(index.changed().len(), 2000);
-    let counts = index.counts().next().unwrap().1;
-    assert_eq!(
-        counts,
-        RuleCounts { selected: 2000, accepted: 4000, rejected: 0, loaded: 4000, ..RuleCounts::default() }
-    );
+    let wanted = RuleCounts { selected: 2000, accepted: 4000, loaded: 4000, ..RuleCounts::default() };
+    assert_eq!(index.counts().next().unwrap().1, wanted);
 
     index.rule_applied(&rule("rule-0007", 2, "up > 2"));
     assert_eq!(condition(&told(&index, "shop/rule-0007"), "Loaded"), ("False", "NotLoaded"));

@@ -144,7 +144,7 @@ fn one_edit_among_two_thousand_touches_one_shard_and_one_status() {
     world.reload(&mut index, 1);
     assert_eq!(index.changed(), BTreeSet::from(["shop/rule-0007".into()]));
     assert_eq!(condition(&told(&index, "shop/rule-0007"), "Loaded"), ("True", "Confirmed"));
-    assert_eq!(index.counts().next().unwrap().1, counts);
+    assert_eq!(index.counts().next().unwrap().1, wanted);
     assert!(index.dirty().is_empty() && index.unconfirmed().is_empty());
 }
 

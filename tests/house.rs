@@ -67,6 +67,7 @@ const PURE: &[&str] = &[
     "src/rule/unit_test.rs",
     "src/rule/yaml.rs",
     "src/schedule.rs",
+    "src/shipped",
     "src/slo/adjustment.rs",
     "src/slo/alerts.rs",
     "src/slo/attribution.rs",

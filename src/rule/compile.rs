@@ -290,7 +290,10 @@ fn write_baseline(
         };
         write_rule(text, &record)?;
     }
-    write_rule(text, &PrometheusRule { source, kind, name, expr: &compared.expr, for_, keep_firing_for, labels, annotations })
+    write_rule(
+        text,
+        &PrometheusRule { source, kind, name, expr: &compared.expr, for_, keep_firing_for, labels, annotations },
+    )
 }
 
 /// What CEL checks in the API server; said again for `evenkeel check`, which has none.

@@ -1,8 +1,9 @@
-//! All AlertRules, all groups of SLOs and all stacks: events in, and out comes which shards must be written and which statuses may have
+//! All AlertRules, all groups of SLOs, the rules that ship and all stacks: events in, and out comes which shards must be written and which statuses may have
 //! changed. Pure: no client, no clock. Specs are not kept, only the text that each AlertRule becomes.
 
 mod select;
 mod slos;
+mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,11 +21,12 @@ use crate::api::AlertRule;
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource};
 use crate::api::monitoring_stack::{Discovery, RuleCounts};
 use crate::k8s::meta::Owner;
+use crate::shipped::{Settings as Rules, Sources};
 use crate::stack::discovery::Namespaces;
 
 type Labels = BTreeMap<String, String>;
 
-/// An AlertRule, or a group of an SLO.
+/// An AlertRule, a group of an SLO, or a group of those that ship with a stack.
 #[derive(Debug)]
 struct Entry {
     uid: String,
@@ -35,6 +37,8 @@ struct Entry {
     status: AlertRuleStatus,
     /// What of an SLO the status of an AlertRule says.
     slo: Option<OfSlo>,
+    /// The stack that a group which ships belongs to: no other takes it.
+    stack: Option<Key>,
 }
 
 /// What is kept of a group of an SLO.
@@ -47,10 +51,15 @@ struct OfSlo {
 }
 
 impl Entry {
+    fn is_alert_rule(&self) -> bool {
+        self.slo.is_none() && self.stack.is_none()
+    }
+
     /// Whether Prometheus had confirmed its text before this process began.
     fn was_loaded(&self) -> bool {
         match &self.slo {
             Some(slo) => slo.was_loaded,
+            None if self.stack.is_some() => false,
             None => status::was_loaded(&self.status, self.generation),
         }
     }
@@ -63,6 +72,8 @@ struct Stack {
     discovery: Option<Discovery>,
     paused: bool,
     settings: Settings,
+    /// Which of the rules that ship it has; `None`: none were asked for yet.
+    ships: Option<(Rules, Sources)>,
     /// Where it looks for AlertRules; `Err` says why it selects none.
     selects: Result<(Namespaces, Selector), String>,
     packing: Packing,
@@ -151,7 +162,7 @@ impl Index {
         let compiled = compile(&compile::group_name(&namespace, &object.name_any()), Some(generation), &object.spec);
         let shipped = Shipped::new(&compiled, old, &quarantined);
         self.changed.insert(key.clone());
-        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status, slo: None });
+        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status, slo: None, stack: None });
         self.place(&key, Some(before.as_ref().map_or("", |entry| &*entry.shipped.text)));
     }
 
@@ -162,7 +173,7 @@ impl Index {
 
     /// Every AlertRule that is known; to find those that were deleted while nobody watched.
     pub fn rules(&self) -> impl Iterator<Item = &Key> {
-        self.rules.iter().filter(|(_, entry)| entry.slo.is_none()).map(|(key, _)| key)
+        self.rules.iter().filter(|(_, entry)| entry.is_alert_rule()).map(|(key, _)| key)
     }
     pub fn stacks(&self) -> impl Iterator<Item = &Key> {
         self.stacks.keys()
@@ -178,8 +189,9 @@ impl Index {
         self.clock += 1;
         for (key, stack) in &mut self.stacks {
             let takes = entry.slo.as_ref().is_none_or(|slo| slo.for_.takes(stack.settings.sloth));
-            let selected = stack.selects.as_ref().is_ok_and(|(namespaces, labels)| {
-                takes && namespaces.contain(namespace) && labels.matches(&entry.labels)
+            let selected = stack.selects.as_ref().is_ok_and(|(namespaces, labels)| match &entry.stack {
+                Some(own) => own == key,
+                None => takes && namespaces.contain(namespace) && labels.matches(&entry.labels),
             });
             if selected {
                 let found = self.recovered.get(key).and_then(|groups| groups.get(&**rule));
@@ -292,7 +304,7 @@ impl Index {
 
     /// The status that an AlertRule should have, and the one that it has.
     pub fn status(&self, rule: &str, now: Timestamp) -> Option<(Told, &AlertRuleStatus)> {
-        let (key, entry) = self.rules.get_key_value(rule).filter(|(_, entry)| entry.slo.is_none())?;
+        let (key, entry) = self.rules.get_key_value(rule).filter(|(_, entry)| entry.is_alert_rule())?;
         let selecting = self.stacks.values().filter(|stack| stack.packing.placement(rule).is_some());
         let stacks: Vec<InStack> = selecting
             .map(|stack| InStack {
@@ -333,7 +345,7 @@ impl Index {
         self.stacks.values().map(|stack| (&stack.owner, stack.packing.counts()))
     }
 
-    /// The AlertRules that have an alert of one of these names. SLOs have no count of what fires.
+    /// The AlertRules, and the groups that ship, that have an alert of one of these names. SLOs have no count of what fires.
     pub fn alerting(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<Key>> {
         let mut found: BTreeMap<String, Vec<Key>> = BTreeMap::new();
         for (key, entry) in self.rules.iter().filter(|(_, entry)| entry.slo.is_none()) {

@@ -230,7 +230,16 @@ mod tests {
             let retention = days * 86_400;
             let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for: None, retention };
             let (stacks, previous) = (vec![stack], &AlertRuleStatus::default());
-            let facts = Facts { generation: 3, shipped: &shipped, stacks, passed_over: vec![], firing: None, previous };
+            let facts = Facts {
+                source: RuleSource::Metrics,
+                generation: 3,
+                checked: true,
+                shipped: &shipped,
+                stacks,
+                passed_over: vec![],
+                firing: None,
+                previous,
+            };
             of(&facts, at(0)).status.stacks[0].message.clone()
         };
         assert_eq!(

@@ -4,6 +4,7 @@ pub mod grafana;
 pub mod jaeger;
 pub mod logs;
 pub mod loki;
+pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -194,6 +195,7 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let grafana = spec.grafana.as_ref();
     let grafana =
         grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
+    problems.extend(rules::check(spec.rules.as_ref()).1);
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,

@@ -7,6 +7,7 @@ mod log_pipeline;
 mod logs;
 mod loki;
 mod prometheus;
+mod rules;
 mod status;
 
 pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
@@ -22,6 +23,7 @@ pub use logs::{
 };
 pub use loki::{LokiLimits, LokiSpec, ObjectStore, StreamRetention};
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};
+pub use rules::{RulesSpec, ThresholdValue};
 pub use status::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -95,6 +97,10 @@ pub struct MonitoringStackSpec {
     /// Grafana: shows metrics, logs and traces. Absent: none is run. `{}`: one with the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grafana: Option<GrafanaSpec>,
+    /// The rules that ship with Evenkeel: which are switched off, and their thresholds. Absent: all of them for what this
+    /// stack runs, with their defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesSpec>,
     /// Names of other tools whose series every SLO of this stack records as well, as though the SLO itself said so: `sloth`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]

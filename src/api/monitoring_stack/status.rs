@@ -70,6 +70,12 @@ pub struct RuleCounts {
     /// SLOs that this stack selects. Their rules are not counted above: the SLO's own status says whether they are loaded.
     #[serde(default)]
     pub slos: i64,
+    /// Rules that ship with Evenkeel, of the groups that this stack has. They are not counted above.
+    #[serde(default)]
+    pub shipped: i64,
+    /// Those of them that every Prometheus of the stack has loaded.
+    #[serde(default)]
+    pub shipped_loaded: i64,
 }
 
 /// Targets by their state.

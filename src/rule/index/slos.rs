@@ -168,6 +168,7 @@ fn entry(slo: &Slo, shipped: Shipped, of_slo: OfSlo) -> Entry {
         shipped,
         status: AlertRuleStatus::default(),
         slo: Some(of_slo),
+        stack: None,
     }
 }
 

@@ -85,6 +85,9 @@ pub struct TimeRange {
     pub end_time: String,
 }
 
+/// Of the rules that ship: see `shipped/monitoring.rs`.
+const WATCHDOG: &str = r#"alertname="Watchdog""#;
+
 impl Config {
     /// The whole configuration, without the mark of its revision. `receiver_url` is the base URL of the operator.
     pub fn of(routing: &Routing, receiver_url: &str) -> Self {
@@ -98,7 +101,7 @@ impl Config {
                 group_wait: Some(PromDuration::from_secs(30)),
                 group_interval: Some(PromDuration::from_mins(5)),
                 repeat_interval: Some(PromDuration::from_mins(4 * 60)),
-                routes: [drill_route(), operator_route()].into_iter().chain(routing.routes.iter().map(route)).collect(),
+                routes: routes(routing),
                 ..Route::default()
             },
             inhibit_rules: routing.inhibition.iter().map(inhibit_rule).collect(),
@@ -107,6 +110,14 @@ impl Config {
             templates: vec![],
         }
     }
+}
+
+/// Last, when there is a default channel: the Watchdog that always fires is only for who asks for it by a route.
+fn routes(routing: &Routing) -> Vec<Route> {
+    let watchdog = Route { receiver: NOBODY.into(), matchers: vec![WATCHDOG.into()], ..Route::default() };
+    let own = routing.routes.iter().map(route);
+    let last = routing.default_channel.iter().map(|_| watchdog.clone());
+    [drill_route(), operator_route()].into_iter().chain(own).chain(last).collect()
 }
 
 /// First: the alert of a drill goes to the operator and to nobody else.

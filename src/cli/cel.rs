@@ -297,6 +297,34 @@ mod tests {
     }
 
     #[test]
+    fn exporters_are_judged_too() {
+        let exporters = |exporters: Value| said("MonitoringStack", json!({"prometheus": {}, "exporters": exporters}));
+        let reference = json!({"name": "a", "key": "b"});
+        let probe = |more: Value| {
+            let mut entry = json!({"name": "a", "module": "http", "targets": ["https://a"]});
+            entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            exporters(json!({"probes": [entry]}))
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(exporters(json!({"node": {}})), none);
+        assert_eq!(probe(json!({})), none);
+        assert_eq!(probe(json!({"module": "dns", "targets": ["a"], "dns": {"name": "b"}})), none);
+        assert_eq!(exporters(json!({"mysql": [{"name": "a", "configSecretRef": reference}]})), none);
+        for (found, words) in [
+            (exporters(json!({})), "set at least one of node"),
+            (exporters(json!({"node": {}, "pod": {"extraArgs": ["-a"]}})), "extraArgs belong to the exporter"),
+            (exporters(json!({"mysql": [{"name": "a", "address": "a:1"}]})), "set address, username and"),
+            (exporters(json!({"redis": [{"name": "a", "address": "a:1", "username": "b"}]})), "username needs"),
+            (probe(json!({"module": "dns", "targets": ["a"]})), "module dns needs dns.name"),
+            (probe(json!({"tcp": {}})), "belong to the module of the same name"),
+            (probe(json!({"targets": ["a"]})), "begin with http:// or https://"),
+            (probe(json!({"module": "tcp"})), "are host:port"),
+        ] {
+            assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        }
+    }
+
+    #[test]
     fn slos_and_what_belongs_to_them_are_judged_too() {
         let slo = |spec: Value| {
             let indicator = json!({"ratio": {"errors": {"metric": "e"}, "total": {"metric": "t"}}});

@@ -1,6 +1,6 @@
 //! What a stack measures, and what a group of rules needs of it. Pure.
 
-use crate::api::monitoring_stack::MonitoringStackSpec;
+use crate::api::monitoring_stack::{ExportersSpec, MonitoringStackSpec};
 
 /// What a stack has that gives series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,20 +27,21 @@ impl Sources {
     /// What a stack's spec brings.
     pub fn of(spec: &MonitoringStackSpec) -> Self {
         let scrape = spec.prometheus.as_ref().map(|prometheus| &prometheus.scrape);
+        // What somebody else runs, `rules.include` is for.
+        let has = |of: fn(&ExportersSpec) -> bool| spec.exporters.as_ref().is_some_and(of);
         Self {
             kubelet: scrape.is_some_and(|scrape| scrape.kubelet),
             cadvisor: scrape.is_some_and(|scrape| scrape.cadvisor),
             loki: spec.loki.is_some(),
             jaeger: spec.jaeger.is_some(),
             collector: spec.logs.is_some(),
-            // What no field of the spec brings: `rules.include` has the groups loaded all the same.
-            kube_state: false,
-            node: false,
-            postgres: false,
-            mysql: false,
-            redis: false,
-            kafka: false,
-            probes: false,
+            kube_state: has(|exporters| exporters.kube_state.is_some()),
+            node: has(|exporters| exporters.node.is_some()),
+            postgres: has(|exporters| !exporters.postgres.is_empty()),
+            mysql: has(|exporters| !exporters.mysql.is_empty()),
+            redis: has(|exporters| !exporters.redis.is_empty()),
+            kafka: has(|exporters| !exporters.kafka.is_empty()),
+            probes: has(|exporters| !exporters.probes.is_empty()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! From what a person wrote to a checked stack, from which building cannot fail. Pure.
 
+pub mod exporters;
 pub mod grafana;
 pub mod jaeger;
 pub mod logs;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Selector;
 
+use self::exporters::Exporters;
 use self::grafana::Grafana;
 use self::jaeger::Jaeger;
 use self::logs::Logs;
@@ -91,6 +93,7 @@ pub struct Stack {
     pub logs: Option<Logs>,
     pub jaeger: Option<Jaeger>,
     pub grafana: Option<Grafana>,
+    pub exporters: Option<Exporters>,
 }
 
 impl Stack {
@@ -195,6 +198,10 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let grafana = spec.grafana.as_ref();
     let grafana =
         grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
+    let interval = spec.prometheus.as_ref().map(|prometheus| prometheus.scrape_interval);
+    let exporters = spec.exporters.as_ref();
+    let exporters =
+        exporters.map(|spec| exporters::check(spec, &home.owner.name, interval, &known, &mut problems)).transpose()?;
     problems.extend(rules::check(spec.rules.as_ref()).1);
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
@@ -209,6 +216,7 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
         logs,
         jaeger,
         grafana,
+        exporters,
     };
     Ok((stack, problems))
 }
@@ -272,16 +280,19 @@ fn missing_class(component: &str, data: &Data, known: &Known) -> Option<Problem>
 }
 
 fn reserved_flags(component: &'static str, pod: Option<&PodSettings>, reserved: &[&str]) -> Result<(), Refused> {
-    let arguments = pod.map_or(&[][..], |pod| &pod.extra_args);
-    let is_reserved = |argument: &&String| {
-        let flag = argument.trim_start_matches('-');
-        let name = flag.split('=').next().unwrap_or(flag);
-        argument.starts_with('-') && reserved.contains(&name.strip_prefix("no-").unwrap_or(name))
-    };
-    match arguments.iter().find(is_reserved) {
+    match reserved_flag(pod.map_or(&[][..], |pod| &pod.extra_args), reserved) {
         Some(argument) => Err(Refused::ReservedFlag { component, argument: argument.clone() }),
         None => Ok(()),
     }
+}
+
+/// The first of the arguments that is one of the reserved flags.
+fn reserved_flag<'a>(arguments: &'a [String], reserved: &[&str]) -> Option<&'a String> {
+    arguments.iter().find(|argument| {
+        let flag = argument.trim_start_matches('-');
+        let name = flag.split('=').next().unwrap_or(flag);
+        argument.starts_with('-') && reserved.contains(&name.strip_prefix("no-").unwrap_or(name))
+    })
 }
 
 fn positive(field: &'static str, value: Option<PromDuration>, example: &'static str) -> Result<(), Refused> {

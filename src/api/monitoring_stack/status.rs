@@ -33,7 +33,8 @@ pub struct MonitoringStackStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
-    /// prometheus, alertmanager, loki, log-agent, log-gateway, jaeger or grafana.
+    /// prometheus, alertmanager, loki, log-agent, log-gateway, jaeger, grafana, or an exporter: node-exporter,
+    /// kube-state-metrics, postgres-exporter, mysql-exporter, redis-exporter, kafka-exporter, blackbox-exporter.
     pub name: String,
     /// Version that the component itself reports, or else the tag of the image that its pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -108,6 +108,25 @@ mod tests {
     }
 
     #[test]
+    fn an_exporter_brings_its_groups_and_takes_them_away() {
+        let (mut index, mut world) = shipped(json!({}));
+        let mut with = stack("main", 2, json!({}));
+        let probe = json!({"name": "api", "module": "tcp", "targets": ["a:1"]});
+        let exporters = json!({"node": {}, "kubeState": {}, "probes": [probe]});
+        with.spec.exporters = Some(serde_json::from_value(exporters).unwrap());
+        index.stack_applied(&with);
+        world.write(&mut index);
+        let live = world.text(MAIN);
+        for group in ["nodes", "workloads", "probes", "certificates"] {
+            assert!(live.contains(&format!("- name: stack/monitoring/main/{group}\n")), "{group}");
+        }
+        assert!(!live.contains("/databases\n") && !live.contains("/kafka\n"));
+        index.stack_applied(&stack("main", 3, json!({})));
+        world.write(&mut index);
+        assert!(!world.text(MAIN).contains("/workloads\n"));
+    }
+
+    #[test]
     fn a_stack_that_says_the_same_writes_nothing() {
         let (mut index, mut world) = shipped(json!({}));
         index.stack_applied(&stack("main", 2, json!({})));

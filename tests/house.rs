@@ -64,6 +64,7 @@ const PURE: &[&str] = &[
     "src/rule/shards.rs",
     "src/rule/status.rs",
     "src/rule/template.rs",
+    "src/rule/test_job.rs",
     "src/rule/unit_test.rs",
     "src/rule/yaml.rs",
     "src/schedule.rs",

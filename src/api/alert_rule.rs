@@ -84,8 +84,9 @@ pub struct AlertRuleSpec {
     #[schemars(length(min = 1, max = 200))]
     pub rules: Vec<RuleSpec>,
     /// Unit tests of these rules, over series that you write. `evenkeel check` runs them with promtool, on your machine
-    /// or in CI, against the rules as they are compiled. The operator does not run them: in the cluster a rule goes
-    /// live whatever its tests would say.
+    /// or in CI, against the rules as they are compiled; in the cluster a Job in the namespace of the first stack that
+    /// selects this object runs them, with the promtool of its Prometheus. Until they have passed, and while one fails,
+    /// the version before stays live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub tests: Vec<RuleTest>,
@@ -345,7 +346,7 @@ pub struct AlertRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus, or Loki, itself
-    /// confirmed the accepted rules.
+    /// confirmed the accepted rules; TestsPassed, where there are tests: with what was expected and what there was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -379,7 +380,7 @@ pub struct RuleProblem {
     /// Position in the field, in characters from 1, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<i32>,
-    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, InvalidTier, InvalidBaseline, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
+    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, InvalidTier, InvalidBaseline, Duplicate, TooLarge, TestsFailed, or Quarantined: Prometheus itself refused it.
     pub reason: String,
     /// What is wrong, in the words of the parser or of Prometheus, and whether an earlier version stays live.
     pub message: String,

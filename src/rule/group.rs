@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::compile::{Compiled, Kind, Refusal, RuleId};
+use super::compile::{Compiled, CompiledRule, Kind, Refusal, RuleId};
 use super::yaml;
 use crate::api::alert_rule::RuleProblem;
 use crate::k8s::meta::digest;
@@ -16,6 +16,10 @@ use crate::k8s::meta::digest;
 pub const MAX_GROUP: usize = 500 << 10;
 /// Reason of a rule that Prometheus itself refused.
 pub const QUARANTINED: &str = "Quarantined";
+/// Reason of a rule that is held back by a test of its AlertRule.
+pub const TESTS_FAILED: &str = "TestsFailed";
+/// The same while the tests have not been run; told to nobody.
+pub const NOT_TESTED: &str = "NotTested";
 
 /// One rule of the spec as it stands in a group: one entry, or one for each tier, or the series of a baseline and their alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,6 +246,25 @@ impl Shipped {
             }
         }
         Self { text: group.to_text().into(), rules: compiled.rules.len(), problems, reach: compiled.reach }
+    }
+
+    /// Nothing of `compiled`: all of `old`, the group as it was shipped before, stays as it is.
+    pub fn held(compiled: &Compiled, old: Option<&str>, reason: &str, message: &str) -> Self {
+        let text = old.unwrap_or_default();
+        let group = Group::cut(text);
+        let problem = |(index, rule): (usize, &CompiledRule)| Problem {
+            told: RuleProblem {
+                index: index as i32,
+                name: rule.id.name.clone(),
+                field: "tests".into(),
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                ..RuleProblem::default()
+            },
+            kept: group.keep(&line(&rule.id), rule.id.nth).and_then(|piece| piece.kept),
+        };
+        let problems = compiled.rules.iter().enumerate().map(problem).collect();
+        Self { text: text.into(), rules: compiled.rules.len(), problems, reach: 0 }
     }
 
     pub fn accepted(&self) -> usize {

@@ -4,6 +4,7 @@
 mod select;
 mod slos;
 mod stacks;
+pub mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
+use self::tested::Tests;
 use super::compile::{self, compile};
 use super::feed::{For, namespace_of};
 use super::group::{Group, Shipped};
@@ -35,6 +37,7 @@ struct Entry {
     shipped: Shipped,
     /// As the API server has it; of an SLO the keeper has it.
     status: AlertRuleStatus,
+    tests: Tests,
     /// What of an SLO the status of an AlertRule says.
     slo: Option<OfSlo>,
     /// The stack that a group which ships belongs to: no other takes it.
@@ -100,6 +103,8 @@ pub struct Index {
     namespaces: BTreeMap<String, Labels>,
     recovered: HashMap<Key, Recovered>,
     changed: BTreeSet<Key>,
+    /// AlertRules whose tests have to be run.
+    untested: BTreeSet<Key>,
     /// Alerts that fire, by AlertRule; `None` until they were asked for.
     firing: Option<BTreeMap<Key, i32>>,
     /// Counts changes, so that a shard's text can be told to be newer than a change.
@@ -160,14 +165,25 @@ impl Index {
         };
         let quarantined: Vec<RuleProblem> = quarantined.into_iter().filter(|p| p.digest.is_some()).collect();
         let compiled = compile(&compile::group_name(&namespace, &object.name_any()), Some(generation), &object.spec);
-        let shipped = Shipped::new(&compiled, old, &quarantined);
+        let tests = Tests::of(&object.spec, generation, &compiled, &status);
+        let held = Self::tried(&tests, &compiled, old);
+        let shipped = held.unwrap_or_else(|| Shipped::new(&compiled, old, &quarantined));
+        match tests.waits() {
+            true => self.untested.insert(key.clone()),
+            false => self.untested.remove(&key),
+        };
         self.changed.insert(key.clone());
-        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status, slo: None, stack: None });
-        self.place(&key, Some(before.as_ref().map_or("", |entry| &*entry.shipped.text)));
+        let entry = Entry { uid, generation, labels, shipped, status, tests, slo: None, stack: None };
+        self.rules.insert(key.clone(), entry);
+        let old = before.as_ref().map_or("", |entry| &*entry.shipped.text);
+        // What is held back by its tests is as it was.
+        let same = before.is_some() && self.rules.get(&key).is_some_and(|entry| *entry.shipped.text == *old);
+        self.place(&key, (!same).then_some(old));
     }
 
     pub fn rule_deleted(&mut self, key: &str) {
         let Some((key, _)) = self.rules.remove_entry(key) else { return };
+        self.untested.remove(&key);
         self.stacks.values_mut().for_each(|stack| stack.packing.remove(&key));
     }
 
@@ -322,6 +338,7 @@ impl Index {
             shipped: &entry.shipped,
             passed_over: if stacks.is_empty() { self.passed_over(key) } else { vec![] },
             stacks,
+            tests: &entry.tests,
             firing: self.firing.as_ref().map(|firing| firing.get(key).copied().unwrap_or_default()),
             previous: &entry.status,
         };

@@ -3,6 +3,7 @@
 
 mod hear;
 mod tell;
+mod test;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -15,10 +16,12 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
+use self::test::Testing;
 use super::index::{Index, key};
 use super::link::Ends;
 use super::packing::{Key, Pod, Report};
 use super::rounds::Rounds;
+use super::unit_test::Failure;
 use super::watch::Listing;
 use super::{io, shards, watch};
 use crate::api::MonitoringStack;
@@ -75,6 +78,11 @@ enum Done {
         stack: Key,
         names: Option<Vec<String>>,
     },
+    Tested {
+        rule: Key,
+        generation: i64,
+        verdict: Result<Vec<Failure>, String>,
+    },
     Firing {
         stack: Key,
         counts: Option<BTreeMap<Key, i32>>,
@@ -109,6 +117,7 @@ struct Loader {
     counts_since: Option<Instant>,
     firing: BTreeMap<Key, BTreeMap<Key, i32>>,
     firing_next: Instant,
+    testing: Testing,
     write_at: Option<Instant>,
     listings: [Listing; 5],
     /// To and from the keeper of SLOs.
@@ -146,6 +155,7 @@ pub async fn run(
         counts_since: None,
         firing: BTreeMap::new(),
         firing_next: Instant::now() + Duration::from_secs(2),
+        testing: Testing::default(),
         write_at: None,
         listings: Default::default(),
         keeper,
@@ -241,6 +251,7 @@ impl Loader {
             }
             Done::Alerts { stack, names: Some(names) } => self.alerts(stack, names),
             Done::Firing { stack, counts: Some(counts) } => self.fires(stack, counts),
+            Done::Tested { rule, generation, verdict } => self.tested(rule, generation, verdict),
             Done::Alerts { .. } | Done::Firing { .. } => {}
         }
     }
@@ -306,6 +317,7 @@ impl Loader {
         self.tell(now);
         self.tell_stacks(now);
         self.ask_firing(now);
+        self.run_tests(now);
     }
 
     fn write_shards(&mut self, now: Instant) {

@@ -18,6 +18,8 @@ pub mod rounds;
 pub mod shards;
 pub mod status;
 pub mod template;
+pub mod test_job;
+pub mod tester;
 pub mod unit_test;
 pub mod watch;
 pub mod yaml;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::tested::Tests;
 use super::{Entry, Index, OfSlo};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, StackLoad};
 use crate::k8s::meta::digest;
@@ -167,6 +168,7 @@ fn entry(slo: &Slo, shipped: Shipped, of_slo: OfSlo) -> Entry {
         labels: slo.labels.clone(),
         shipped,
         status: AlertRuleStatus::default(),
+        tests: Tests::None,
         slo: Some(of_slo),
         stack: None,
     }

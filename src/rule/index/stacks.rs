@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::tested::Tests;
 use super::{Entry, Index, Labels};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem};
 use crate::api::monitoring_stack::MonitoringStackSpec;
@@ -38,6 +39,7 @@ impl Index {
                 labels: Labels::new(),
                 shipped,
                 status: AlertRuleStatus::default(),
+                tests: Tests::None,
                 slo: None,
                 stack: Some(stack.clone()),
             };

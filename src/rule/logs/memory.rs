@@ -17,6 +17,7 @@ use crate::k8s::meta::{Owner, digest};
 use crate::rule::compile::compile_with;
 use crate::rule::group::{Group, Shipped};
 use crate::rule::index::key;
+use crate::rule::index::tested::Tests;
 use crate::rule::packing::Key;
 use crate::rule::status::{self, Facts, InStack, Told};
 use crate::stack::discovery::{self, Namespaces};
@@ -343,6 +344,7 @@ impl Memory {
                 shipped: &entry.shipped,
                 passed_over: if stacks.is_empty() { self.passed_over(rule) } else { vec![] },
                 stacks,
+                tests: &Tests::None,
                 firing,
                 previous: &entry.status,
             };

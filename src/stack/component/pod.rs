@@ -229,12 +229,12 @@ fn claim_template(workload: &Workload) -> Option<PersistentVolumeClaim> {
     })
 }
 
-fn runtime_default() -> SeccompProfile {
+pub fn runtime_default() -> SeccompProfile {
     SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }
 }
 
 /// Pod Security "restricted", and a root that cannot be written.
-fn restricted(user: i64) -> SecurityContext {
+pub fn restricted(user: i64) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),

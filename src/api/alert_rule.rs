@@ -346,7 +346,8 @@ pub struct AlertRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus, or Loki, itself
-    /// confirmed the accepted rules; TestsPassed, where there are tests: with what was expected and what there was.
+    /// confirmed the accepted rules; TestsPassed, where there are tests: with what was expected and what there was; MatchesSeries, ten minutes
+    /// after they became live: whether Prometheus has the series that the expressions want (a warning, no fault).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -13,11 +13,9 @@ use crate::api::AlertRule;
 use crate::api::alert_rule::RuleSource;
 use crate::api::duration::PromDuration;
 use crate::prometheus::{HttpError, Period, Prometheus};
-use crate::rule::life::{self, Firings, LiveAlert, Wanted};
+use crate::rule::life::{self, Firings, LiveAlert};
+use crate::rule::series;
 
-/// Names and values that are asked for: enough for a hint, and no load.
-const MOST_NAMES: usize = 10_000;
-const MOST_VALUES: usize = 1_000;
 /// Points that a range query asks for; Prometheus gives 11,000.
 const MOST_POINTS: i64 = 10_000;
 /// Between two points at the least, in seconds: a finer look would cost more than it tells.
@@ -58,7 +56,9 @@ pub async fn compare(report: &Report, url: &str, over: PromDuration, now: Timest
     let http = reqwest::Client::builder().timeout(PATIENCE).build().map_err(LifeError::Client)?;
     let start = Timestamp::from_second(now.as_second().saturating_sub_unsigned(over.as_secs())).unwrap_or(now);
     let period = Period { start, end: now };
-    let mut asker = Asker { prometheus: Prometheus::new(http, url), period, over, names: None };
+    let prometheus = Prometheus::new(http, url);
+    let series = series::Asker::new(vec![prometheus.clone()], period);
+    let mut asker = Asker { prometheus, period, over, series };
     let sound = |origin: &Origin| report.findings.iter().all(|finding| finding.origin != *origin);
     let rules = report.resources.iter().filter_map(|(origin, resource, _)| match resource {
         // Of LogQL a Prometheus knows nothing.
@@ -70,7 +70,7 @@ pub async fn compare(report: &Report, url: &str, over: PromDuration, now: Timest
     let mut found = Life::default();
     for (origin, rule) in rules {
         for wanted in life::wanted(&rule.spec, &recorded) {
-            let warnings = asker.warnings(&wanted).await?.into_iter();
+            let warnings = asker.series.warnings(&wanted).await?.into_iter();
             let fault = |message| Fault::at(&format!("spec.{}", wanted.field), message);
             found.warnings.extend(warnings.map(|message| Finding { origin: origin.clone(), fault: fault(message) }));
         }
@@ -88,44 +88,14 @@ struct Asker {
     prometheus: Prometheus,
     period: Period,
     over: PromDuration,
-    /// Names of all metrics, once they were needed.
-    names: Option<Vec<String>>,
+    series: series::Asker,
 }
 
 impl Asker {
-    /// Why no series is as wanted; empty when there is one.
-    async fn warnings(&mut self, wanted: &Wanted) -> Result<Vec<String>, HttpError> {
-        if self.exists(&wanted.selector).await? {
-            return Ok(vec![]);
-        }
-        let Some((metric, all)) = wanted.metric.as_deref().zip(wanted.of_metric()) else {
-            return Ok(vec![wanted.together()]);
-        };
-        if !self.exists(&all).await? {
-            if self.names.is_none() {
-                self.names = Some(self.prometheus.label_values("__name__", None, self.period, MOST_NAMES).await?);
-            }
-            return Ok(vec![wanted.unknown(metric, self.names.as_deref().unwrap_or_default())]);
-        }
-        let mut warnings = vec![];
-        for matcher in wanted.demanding() {
-            let values = self.prometheus.label_values(&matcher.name, Some(&all), self.period, MOST_VALUES).await?;
-            // Of values that were cut short nothing can be said.
-            if values.len() < MOST_VALUES {
-                warnings.extend(wanted.impossible(matcher, &values));
-            }
-        }
-        Ok(if warnings.is_empty() { vec![wanted.together()] } else { warnings })
-    }
-
-    async fn exists(&self, selector: &str) -> Result<bool, HttpError> {
-        Ok(!self.prometheus.series(selector, self.period, 1).await?.is_empty())
-    }
-
     /// How often the alert would have fired; what it reads of `records` must be there.
     async fn fired(&self, alert: &LiveAlert, records: &BTreeSet<String>) -> Result<String, HttpError> {
         for record in alert.reads(records) {
-            if !self.exists(&format!("{{__name__={record:?}}}")).await? {
+            if !self.series.exists(&format!("{{__name__={record:?}}}")).await? {
                 return Ok(format!(
                     "cannot be told yet: it reads {record}, which these rules record and this Prometheus has not"
                 ));

@@ -1,6 +1,7 @@
 //! All AlertRules, all groups of SLOs, the rules that ship and all stacks: events in, and out comes which shards must be written and which statuses may have
 //! changed. Pure: no client, no clock. Specs are not kept, only the text that each AlertRule becomes.
 
+pub mod looked;
 mod select;
 mod slos;
 mod stacks;
@@ -38,6 +39,8 @@ struct Entry {
     /// As the API server has it; of an SLO the keeper has it.
     status: AlertRuleStatus,
     tests: Tests,
+    /// Series that it wants and its Prometheus has not; `None` until somebody has looked.
+    missing: Option<Vec<String>>,
     /// What of an SLO the status of an AlertRule says.
     slo: Option<OfSlo>,
     /// The stack that a group which ships belongs to: no other takes it.
@@ -173,7 +176,8 @@ impl Index {
             false => self.untested.remove(&key),
         };
         self.changed.insert(key.clone());
-        let entry = Entry { uid, generation, labels, shipped, status, tests, slo: None, stack: None };
+        let missing = None;
+        let entry = Entry { uid, generation, labels, shipped, status, tests, missing, slo: None, stack: None };
         self.rules.insert(key.clone(), entry);
         let old = before.as_ref().map_or("", |entry| &*entry.shipped.text);
         // What is held back by its tests is as it was.
@@ -339,6 +343,7 @@ impl Index {
             passed_over: if stacks.is_empty() { self.passed_over(key) } else { vec![] },
             stacks,
             tests: &entry.tests,
+            missing: entry.missing.as_deref(),
             firing: self.firing.as_ref().map(|firing| firing.get(key).copied().unwrap_or_default()),
             previous: &entry.status,
         };

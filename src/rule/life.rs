@@ -77,20 +77,37 @@ impl Wanted {
 pub fn wanted(spec: &AlertRuleSpec, recorded: &BTreeSet<String>) -> Vec<Wanted> {
     let mut found: Vec<Wanted> = vec![];
     for (index, rule) in spec.rules.iter().enumerate() {
-        let Ok(tree) = promql::tree(&rule.expr) else { continue };
-        let mut selectors = vec![];
-        collect(&tree, &mut selectors);
-        for selector in selectors {
-            let wanted = of_selector(selector, format!("rules[{index}].expr"));
-            let here = wanted.metric.as_ref().is_some_and(|metric| recorded.contains(metric) || metric == "ALERTS");
-            // What is wrong with a selector is told once for each rule.
-            let told = found.iter().any(|other| other.selector == wanted.selector && other.field == wanted.field);
-            if !here && !told && !wanted.selector.is_empty() {
-                found.push(wanted);
-            }
-        }
+        add_wanted(&mut found, &rule.expr, &format!("rules[{index}].expr"), recorded);
     }
     found
+}
+
+/// The same of a group as it is shipped; `field` is the name of the rule.
+pub fn wanted_in(group: &str) -> Vec<Wanted> {
+    let file = serde_saphyr::from_str::<File>(&format!("groups:\n{group}")).map(|file| file.groups).unwrap_or_default();
+    let rules: Vec<Entry> = file.into_iter().flat_map(|group| group.rules).collect();
+    let recorded: BTreeSet<String> = rules.iter().filter_map(|rule| rule.record.clone()).collect();
+    let mut found = vec![];
+    for rule in &rules {
+        let name = rule.alert.as_ref().or(rule.record.as_ref()).map(String::as_str).unwrap_or_default();
+        add_wanted(&mut found, &rule.expr, name, &recorded);
+    }
+    found
+}
+
+fn add_wanted(found: &mut Vec<Wanted>, expr: &str, field: &str, recorded: &BTreeSet<String>) {
+    let Ok(tree) = promql::tree(expr) else { return };
+    let mut selectors = vec![];
+    collect(&tree, &mut selectors);
+    for selector in selectors {
+        let wanted = of_selector(selector, field.to_owned());
+        let here = wanted.metric.as_ref().is_some_and(|metric| recorded.contains(metric) || metric == "ALERTS");
+        // What is wrong with a selector is told once for each rule.
+        let told = found.iter().any(|other| other.selector == wanted.selector && other.field == wanted.field);
+        if !here && !told && !wanted.selector.is_empty() {
+            found.push(wanted);
+        }
+    }
 }
 
 /// Names of the series that these rules record.
@@ -326,5 +343,14 @@ mod tests {
         let mut never = Firings::default();
         never.add(&[], 60, 0);
         assert_eq!(never, Firings::default());
+    }
+
+    #[test]
+    fn a_shipped_group_wants_what_its_rules_do_not_record_themselves() {
+        let group = "# generation 3\n- name: shop/api\n  rules:\n  - record: job:x:rate\n    expr: rate(x_total[5m])\n\
+                     \x20 - alert: High\n    expr: 'job:x:rate > on () y{a=\"b\"}'\n    labels:\n      severity: critical\n";
+        let found: Vec<_> = wanted_in(group).into_iter().map(|wanted| (wanted.field, wanted.selector)).collect();
+        let told = |field: &str, selector: &str| (field.to_owned(), selector.to_owned());
+        assert_eq!(found, [told("job:x:rate", "{__name__=\"x_total\"}"), told("High", "{__name__=\"y\",a=\"b\"}"),]);
     }
 }

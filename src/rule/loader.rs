@@ -2,6 +2,7 @@
 //! tells the statuses. All decisions are the index's; this is the edge to the API server and to Prometheus.
 
 mod hear;
+mod look;
 mod tell;
 mod test;
 
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
+use self::look::Looking;
 use self::test::Testing;
 use super::index::{Index, key};
 use super::link::Ends;
@@ -83,6 +85,11 @@ enum Done {
         generation: i64,
         verdict: Result<Vec<Failure>, String>,
     },
+    Looked {
+        rule: Key,
+        generation: i64,
+        missing: Option<Vec<String>>,
+    },
     Firing {
         stack: Key,
         counts: Option<BTreeMap<Key, i32>>,
@@ -118,6 +125,7 @@ struct Loader {
     firing: BTreeMap<Key, BTreeMap<Key, i32>>,
     firing_next: Instant,
     testing: Testing,
+    looking: Looking,
     write_at: Option<Instant>,
     listings: [Listing; 5],
     /// To and from the keeper of SLOs.
@@ -156,6 +164,7 @@ pub async fn run(
         firing: BTreeMap::new(),
         firing_next: Instant::now() + Duration::from_secs(2),
         testing: Testing::default(),
+        looking: Looking::default(),
         write_at: None,
         listings: Default::default(),
         keeper,
@@ -251,6 +260,7 @@ impl Loader {
             }
             Done::Alerts { stack, names: Some(names) } => self.alerts(stack, names),
             Done::Firing { stack, counts: Some(counts) } => self.fires(stack, counts),
+            Done::Looked { rule, generation, missing } => self.looked(rule, generation, missing),
             Done::Tested { rule, generation, verdict } => self.tested(rule, generation, verdict),
             Done::Alerts { .. } | Done::Firing { .. } => {}
         }
@@ -318,6 +328,7 @@ impl Loader {
         self.tell_stacks(now);
         self.ask_firing(now);
         self.run_tests(now);
+        self.look(now);
     }
 
     fn write_shards(&mut self, now: Instant) {

@@ -15,6 +15,7 @@ pub mod packing;
 pub mod promql;
 pub mod quarantine;
 pub mod rounds;
+pub mod series;
 pub mod shards;
 pub mod status;
 pub mod template;

@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub shipped: &'a Shipped,
     pub stacks: Vec<InStack<'a>>,
     pub tests: &'a Tests,
+    /// Series that its expressions want and Prometheus has not; `None` until somebody has looked.
+    pub missing: Option<&'a [String]>,
     /// Why each stack that there is does not select it; for the message when none does.
     pub passed_over: Vec<String>,
     /// Alerts that fire; `None` when nobody was asked yet.
@@ -123,6 +125,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
     let previous = facts.previous;
     let mut extras = vec![accepted_condition, loaded_condition];
     extras.extend(tests_passed(facts.tests));
+    extras.extend(matches_series(facts));
     let status = AlertRuleStatus {
         observed_generation: Some(facts.generation),
         conditions: conditions(&previous.conditions, Some(facts.generation), &outcome, &extras, now),
@@ -184,6 +187,26 @@ fn tests_passed(tests: &Tests) -> Option<Extra> {
         }
         Tests::Failed(failures) => Some(extra(type_, false, TESTS_FAILED, failed(failures))),
     }
+}
+
+/// Whether each expression finds series. A warning: the rule is live all the same.
+fn matches_series(facts: &Facts) -> Option<Extra> {
+    const TOLD: usize = 3;
+    let type_ = "MatchesSeries";
+    let Some(missing) = facts.missing else {
+        // A new leader has not looked yet: what was said of this generation stays.
+        let same = facts.previous.observed_generation == Some(facts.generation);
+        let known = facts.previous.conditions.iter().find(|condition| condition.type_ == type_ && same)?;
+        let reason = if known.status == "True" { "Found" } else { "NoSeries" };
+        return Some(extra(type_, known.status == "True", reason, known.message.clone()));
+    };
+    if missing.is_empty() {
+        return Some(extra(type_, true, "Found", "each expression finds series".into()));
+    }
+    let more = missing.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    let told = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+    Some(extra(type_, false, "NoSeries", format!("{told}{more}; looked for in the last day")))
 }
 
 fn untested(tests: &Tests) -> String {
@@ -280,6 +303,7 @@ mod tests {
                 shipped,
                 stacks: vec![stack],
                 tests: &Tests::None,
+                missing: None,
                 passed_over: vec![],
                 firing: Some(1),
                 previous,
@@ -302,6 +326,7 @@ mod tests {
                 shipped: &shipped,
                 stacks,
                 tests: &Tests::None,
+                missing: None,
                 passed_over: vec![],
                 firing: None,
                 previous,
@@ -384,6 +409,7 @@ mod tests {
             shipped: &shipped,
             stacks: vec![],
             tests: &Tests::None,
+            missing: None,
             passed_over,
             firing: None,
             previous: &previous,

@@ -169,6 +169,7 @@ fn entry(slo: &Slo, shipped: Shipped, of_slo: OfSlo) -> Entry {
         shipped,
         status: AlertRuleStatus::default(),
         tests: Tests::None,
+        missing: None,
         slo: Some(of_slo),
         stack: None,
     }

@@ -40,6 +40,7 @@ impl Index {
                 shipped,
                 status: AlertRuleStatus::default(),
                 tests: Tests::None,
+                missing: None,
                 slo: None,
                 stack: Some(stack.clone()),
             };

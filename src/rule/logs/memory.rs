@@ -345,6 +345,7 @@ impl Memory {
                 passed_over: if stacks.is_empty() { self.passed_over(rule) } else { vec![] },
                 stacks,
                 tests: &Tests::None,
+                missing: None,
                 firing,
                 previous: &entry.status,
             };

@@ -106,6 +106,8 @@ fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> B
     let of_exporters = spec.exporters.iter().flat_map(|exporters| exporters.secret_refs());
     let keys = of_channels.chain(remotes).chain(traces).chain(of_loki).map(|(_, reference)| reference.name.clone());
     let keys = keys.chain(of_exporters.map(|(_, reference)| reference.name.clone()));
+    let switch = spec.alertmanager.iter().filter_map(|a| a.dead_mans_switch.as_ref()?.url_secret_ref.as_ref());
+    let keys = keys.chain(switch.map(|reference| reference.name.clone()));
     keys.chain(of_grafana.map(|secret| secret.name.clone())).collect()
 }
 

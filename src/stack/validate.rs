@@ -32,6 +32,7 @@ use crate::api::monitoring_stack::{AlertmanagerSpec, MonitoringStackSpec, Promet
 use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::k8s::report::Reportable;
+use crate::shipped::{GROUPS, Settings};
 
 /// What a stack needs to know of its surroundings; `gather` reads it, tests and `render` make it up.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,7 +203,9 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let exporters = spec.exporters.as_ref();
     let exporters =
         exporters.map(|spec| exporters::check(spec, &home.owner.name, interval, &known, &mut problems)).transpose()?;
-    problems.extend(rules::check(spec.rules.as_ref()).1);
+    let (shipped, wrong) = rules::check(spec.rules.as_ref());
+    problems.extend(wrong);
+    problems.extend(unwatched(spec, &shipped));
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,
@@ -219,6 +222,21 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
         exporters,
     };
     Ok((stack, problems))
+}
+
+/// A dead man's switch to which nothing would be sent raises its alarm at once, and nobody knows why.
+fn unwatched(spec: &MonitoringStackSpec, shipped: &Settings) -> Option<Problem> {
+    const WATCHDOG: &str = "Watchdog";
+    let switch = spec.alertmanager.as_ref()?.dead_mans_switch.as_ref();
+    let group = GROUPS.iter().find(|group| group.alerts().any(|alert| alert.name == WATCHDOG));
+    let loaded = shipped.enabled && shipped.wants(WATCHDOG) && group.is_some_and(|group| shipped.wants(group.name));
+    let why = match (spec.prometheus.is_some(), loaded) {
+        (true, true) => return None,
+        (false, _) => "spec.prometheus, which this stack has not",
+        (true, false) => "spec.rules, which leaves it out",
+    };
+    let message = format!("spec.alertmanager.deadMansSwitch is sent the alert {WATCHDOG} of {why}: set it");
+    switch.map(|_| Problem { reason: "InvalidRoute", message })
 }
 
 fn check_prometheus(spec: &PrometheusSpec, known: &Known, problems: &mut Vec<Problem>) -> Result<Prometheus, Refused> {
@@ -360,5 +378,25 @@ mod tests {
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert!(messages[0].starts_with("spec.prometheus.storage.storageClassName \"fast\": there is no such"));
         assert!(messages[1].starts_with("spec.jaeger.storage.storageClassName \"fast\""), "{messages:?}");
+    }
+
+    #[test]
+    fn a_dead_mans_switch_needs_the_watchdog_that_it_sends() {
+        let said = |rules: serde_json::Value, prometheus: bool| {
+            let mut spec = json!({"alertmanager": {"deadMansSwitch": {"url": "https://a"}}, "rules": rules});
+            if prometheus {
+                spec["prometheus"] = json!({});
+            }
+            let spec: MonitoringStackSpec = serde_json::from_value(spec).unwrap();
+            let (settings, _) = rules::check(spec.rules.as_ref());
+            unwatched(&spec, &settings).map(|problem| problem.message)
+        };
+        assert_eq!(said(json!({}), true), None);
+        assert!(said(json!({}), false).unwrap().contains("spec.prometheus, which this stack has not"));
+        for left_out in
+            [json!({"enabled": false}), json!({"disabled": ["Watchdog"]}), json!({"disabled": ["monitoring"]})]
+        {
+            assert!(said(left_out, true).unwrap().contains("spec.rules, which leaves it out"));
+        }
     }
 }

@@ -12,7 +12,7 @@ mod prometheus;
 mod rules;
 mod status;
 
-pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
+pub use alertmanager::{AlertmanagerSpec, DeadMansSwitch, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
 pub use exporters::{
     Exporter, ExportersSpec, KafkaSasl, KafkaTarget, KafkaTls, KubeStateMetrics, MysqlTarget, NodeExporter,
     PostgresTarget, RedisTarget, SaslMechanism,

@@ -80,6 +80,8 @@ spec:
   discovery: {{}}
   prometheus: {{scrapeInterval: 5s, pod: {{resources: {{requests: {{cpu: 50m, memory: 64Mi}}}}}}}}
   alertmanager: {{}}
+  # The alerts of the tests are theirs alone.
+  rules: {{enabled: false}}
 "
         ))
         .await;

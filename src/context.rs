@@ -32,6 +32,8 @@ pub struct Settings {
     pub freeze_exempt_namespaces: Vec<String>,
     /// When so much is being repaired that it is no time to repair more.
     pub storm: StormLimits,
+    /// How long a rule is live before its series are looked for.
+    pub series_grace: PromDuration,
 }
 
 /// Limits on what all AlertResponses together may do.

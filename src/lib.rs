@@ -39,6 +39,8 @@ pub mod rule;
 mod schedule;
 /// The HTTP listeners: alerts, health, metrics.
 pub mod server;
+/// The rules that ship: groups, thresholds, switches.
+pub mod shipped;
 /// SLO -> recording rules, burn rate alerts, budgets.
 pub mod slo;
 /// MonitoringStack -> Prometheus and Alertmanager.

@@ -45,11 +45,11 @@ enum Command {
         #[arg(long, value_delimiter = ',', value_name = "PART")]
         without: Vec<Part>,
     },
-    /// Check resources without a cluster: what the operator would refuse, with the reason. Exit code 1 if anything.
+    /// Check resources without a cluster: what the operator would refuse, with the reason, and the tests of AlertRules.
+    /// Exit code 1 if anything.
     Check {
-        /// Files or directories with YAML; `-` is standard input.
-        #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
-        files: Vec<PathBuf>,
+        #[command(flatten)]
+        options: cli::CheckOptions,
     },
     /// Print what the operator would apply, without a cluster.
     Render {
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
             let (loki, collectors, jaeger) = (has(Part::Loki), has(Part::Collectors), has(Part::Jaeger));
             cli::dashboards(&directory, Parts { prometheus: true, loki, collectors, jaeger })
         }
-        Command::Check { files } => cli::check(&files),
+        Command::Check { options } => cli::check(&options),
         Command::Render { files } => cli::render(&files),
         Command::Report { namespace, policy } => cli::report(namespace, &policy),
         Command::Drill { response: name, namespace, labels, stack, wait } => {

@@ -64,6 +64,9 @@ pub struct Options {
     /// Percent of the workloads of a namespace with four or more on which runs may begin to act within that time.
     #[arg(long, env = "EVENKEEL_STORM_NAMESPACE_SHARE", default_value = "50%", value_parser = percent)]
     storm_namespace_share: u8,
+    /// How long a rule is live before its series are looked for: some come late.
+    #[arg(long, env = "EVENKEEL_SERIES_GRACE", default_value = "10m")]
+    series_grace: PromDuration,
     /// Name of the operator's ServiceAccount.
     #[arg(long, env = "EVENKEEL_SERVICE_ACCOUNT", default_value = "evenkeel")]
     service_account: String,
@@ -203,6 +206,7 @@ async fn connect(options: &Options) -> Result<Arc<Context>, OperatorError> {
             within: options.storm_within,
             namespace_share: options.storm_namespace_share,
         },
+        series_grace: options.series_grace,
     };
     Ok(Context::new(client, settings, Metrics::new(), http))
 }

@@ -167,6 +167,13 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// The time in which something is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
 /// Targets of one Prometheus, as of their last scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TargetCounts {
@@ -289,6 +296,29 @@ impl Prometheus {
         let query = [("query", expr), ("start", &start), ("end", &end), ("step", &step)];
         let answer: Answer<Matrix> = self.0.get_json(PATH, &query).await?;
         Ok(answer.data.result.into_iter().map(Row::series).collect())
+    }
+
+    /// The labels of up to `limit` series that a selector matches.
+    pub async fn series(&self, selector: &str, period: Period, limit: usize) -> Result<Vec<Labels>, HttpError> {
+        let (start, end, limit) = (period.start.to_string(), period.end.to_string(), limit.to_string());
+        let query = [("match[]", selector), ("start", &start), ("end", &end), ("limit", &limit)];
+        let answer: Answer<Vec<Labels>> = self.0.get_json("/api/v1/series", &query).await?;
+        Ok(answer.data)
+    }
+
+    /// Up to `limit` values that a label has, of the series that a selector matches.
+    pub async fn label_values(
+        &self,
+        label: &str,
+        selector: Option<&str>,
+        period: Period,
+        limit: usize,
+    ) -> Result<Vec<String>, HttpError> {
+        let (start, end, limit) = (period.start.to_string(), period.end.to_string(), limit.to_string());
+        let mut query = vec![("start", start.as_str()), ("end", &end), ("limit", &limit)];
+        query.extend(selector.map(|selector| ("match[]", selector)));
+        let answer: Answer<Vec<String>> = self.0.get_json(&format!("/api/v1/label/{label}/values"), &query).await?;
+        Ok(answer.data)
     }
 
     /// A metric of Prometheus itself; `None` when it does not expose it.

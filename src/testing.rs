@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use kube::Client;
 
+use crate::api::duration::PromDuration;
 use crate::context::{Context, Settings, StormLimits};
 use crate::metrics::Metrics;
 
@@ -27,6 +28,7 @@ pub fn context(client: Client) -> Arc<Context> {
         protected_namespaces: vec![],
         freeze_exempt_namespaces: vec![],
         storm: StormLimits::default(),
+        series_grace: PromDuration::from_mins(10),
     };
     Context::new(client, settings, Metrics::new(), reqwest::Client::new())
 }

@@ -80,7 +80,12 @@ fn the_operator_binds_and_escalates_nothing_but_the_roles_of_stacks() {
         if verbs.contains(&"bind") {
             assert_eq!(
                 strings(&rule["resourceNames"]),
-                ["release-evenkeel-discovery", "release-evenkeel-nodes", "release-evenkeel-collector"]
+                [
+                    "release-evenkeel-discovery",
+                    "release-evenkeel-nodes",
+                    "release-evenkeel-collector",
+                    "release-evenkeel-kube-state"
+                ]
             );
         }
     }

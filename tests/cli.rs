@@ -61,6 +61,56 @@ fn tool(name: &str, arguments: &[&str], content: &str) {
     assert!(output.status.success(), "{name}:\n{}{}\n{content}", text(&output.stdout), text(&output.stderr));
 }
 
+/// An AlertRule of the demo with a test; in it 20 of 100 requests fail, and the alerts are expected at 20m.
+fn tested_rule(alerts: &str) -> String {
+    object(
+        "AlertRule",
+        &format!(
+            r#"{{labels: {{team: checkout}}, rules: [
+            {{record: "job:errors:ratio", expr: 'sum by (job) (rate(errors_total[5m])) / sum by (job) (rate(requests_total[5m]))'}},
+            {{alert: HighErrorRate, expr: "job:errors:ratio", tiers: [{{severity: warning, above: 0.05, for: 5m}}, {{severity: critical, above: 0.3, for: 5m}}]}}],
+            tests: [{{name: a fifth fails, series: [{{series: 'errors_total{{job="checkout"}}', values: '0+20x30'}}, {{series: 'requests_total{{job="checkout"}}', values: '0+100x30'}}],
+            alerts: [{{at: 4m, alert: HighErrorRate}}, {alerts}],
+            values: [{{at: 20m, expr: 'job:errors:ratio', samples: [{{labels: {{job: checkout, team: checkout}}, value: 0.2}}]}}]}}]}}"#
+        ),
+    )
+}
+
+#[test]
+fn the_tests_of_an_alert_rule_are_run_and_say_what_was_expected_and_what_came() {
+    let good = "{at: 20m, alert: HighErrorRate, firing: [{severity: warning}], notFiring: [{severity: critical}]}";
+    let output = evenkeel(&["check", "-f", "-"], &tested_rule(good));
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("", Some(0)), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("1 test run, 0 failures"), "{}", text(&output.stderr));
+    let (said, code) = checked(&tested_rule("{at: 20m, alert: HighErrorRate, firing: [{severity: critical}]}"));
+    assert_eq!(
+        said,
+        "-:1 AlertRule shop/x: spec.tests[0].alerts[1]: a fifth fails: HighErrorRate at 20m: expected {severity=\"critical\"} to fire, \
+         got {job=\"checkout\", severity=\"warning\", team=\"checkout\"} firing\n"
+    );
+    assert_eq!(code, 1);
+    let (said, code) = checked(&tested_rule("{at: 20m, alert: HighErrorRat}"));
+    assert!(
+        said.contains(
+            "spec.tests[0].alerts[1].alert: \"HighErrorRat\" is no alert of these rules: did you mean HighErrorRate?"
+        ),
+        "{said}"
+    );
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn tests_that_cannot_be_run_are_no_success() {
+    let rule = tested_rule("{at: 20m, alert: HighErrorRate, firing: [{}]}");
+    let output = evenkeel(&["check", "--promtool", "/nowhere/promtool", "-f", "-"], &rule);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("1 test of AlertRules cannot be run: there is no /nowhere/promtool"), "{said}");
+    let broken = rule.replace("0+20x30", "0+20y30");
+    let (said, code) = checked(&broken);
+    assert!(code == 1 && said.contains("promtool cannot run this test: expected an answer, got"), "{said}");
+}
+
 #[test]
 fn every_example_is_in_order() {
     let output = evenkeel(&["check", "-f", "examples"], "");

@@ -9,7 +9,10 @@ use std::process::{Command, Stdio};
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<_> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "e2e/cluster/README.md"].map(PathBuf::from).into();
-    pages.extend(fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()));
+    for folder in ["docs", "docs/runbooks"] {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|path| path.is_file()));
+    }
     pages.sort();
     pages
 }

@@ -152,6 +152,8 @@ fn case(name: &str) -> Outcome {
             // Strategies of Jaeger and what Grafana reads: there is no program that only checks them.
             "sampling.json" | "datasources.yaml" | "dashboards.yaml" => {}
             dashboard if dashboard.ends_with(".json") => {}
+            // Its own program is not among the tools here.
+            "blackbox.yaml" => {}
             "log-agent.yaml" | "log-gateway.yaml" => collector(config),
             "loki.yaml" => tool("loki", &["-verify-config", &format!("-config.file={path}")]),
             // The files that it names are in the pod.
@@ -225,6 +227,18 @@ fn the_smallest_log_agent() {
 #[test]
 fn everything_that_can_be_written_about_logs() {
     case("logs_full");
+}
+
+#[test]
+fn exporters_with_their_defaults() {
+    case("exporters_minimal");
+}
+
+#[test]
+fn everything_that_can_be_written_about_exporters() {
+    let outcome = case("exporters_full");
+    let probes = &outcome.configs["blackbox.yaml"];
+    assert!(probes.contains("credentials_file") && probes.contains("password_file"), "credentials are files");
 }
 
 #[test]

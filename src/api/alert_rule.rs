@@ -1,5 +1,9 @@
 //! AlertRule: alerting and recording rules as a person writes them.
 
+mod rule_test;
+
+pub use rule_test::{AlertCheck, ExpectedSample, InputSeries, RuleTest, ValueCheck};
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -62,7 +66,11 @@ use super::duration::PromDuration;
     validation = Rule::new("!has(self.source) || self.source != 'logs' || self.rules.all(r, has(r.alert))")
         .message("source: logs takes alerts only: what a rule over logs records would be in no Prometheus"),
     validation = Rule::new("!has(self.source) || self.source != 'logs' || !self.rules.exists(r, has(r.keepFiringFor))")
-        .message("source: logs knows no keepFiringFor: Loki would leave it out")
+        .message("source: logs knows no keepFiringFor: Loki would leave it out"),
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || !self.rules.exists(r, has(r.baseline))")
+        .message("source: logs knows no baseline: Loki keeps no history of an expression; use tiers, or a threshold in the expression"),
+    validation = Rule::new("!has(self.source) || self.source != 'logs' || !has(self.tests)")
+        .message("source: logs takes no tests: promtool runs them, and knows no LogQL; remove them")
 )]
 pub struct AlertRuleSpec {
     /// What the expressions are about. `metrics` (the default): PromQL, evaluated by Prometheus. `logs`: LogQL, evaluated
@@ -79,6 +87,13 @@ pub struct AlertRuleSpec {
     /// The rules, in the order of their evaluation.
     #[schemars(length(min = 1, max = 200))]
     pub rules: Vec<RuleSpec>,
+    /// Unit tests of these rules, over series that you write. `evenkeel check` runs them with promtool, on your machine
+    /// or in CI, against the rules as they are compiled; in the cluster a Job in the namespace of the first stack that
+    /// selects this object runs them, with the promtool of its Prometheus. Until they have passed, and while one fails,
+    /// the version before stays live.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub tests: Vec<RuleTest>,
 }
 
 /// What rules are about.
@@ -112,8 +127,10 @@ impl RuleSource {
 #[x_kube(
     validation = Rule::new("has(self.alert) != has(self.record)")
         .message("set exactly one of alert (an alerting rule) and record (a recording rule)"),
-    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers))")
-        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity and tiers belong to an alert"),
+    validation = Rule::new("!has(self.record) || !(has(self.__for__) || has(self.keepFiringFor) || has(self.annotations) || has(self.severity) || has(self.tiers) || has(self.baseline))")
+        .message("a recording rule (record) takes expr and labels only: for, keepFiringFor, annotations, severity, tiers and baseline belong to an alert"),
+    validation = Rule::new("!has(self.tiers) || !has(self.baseline)")
+        .message("set one of tiers (thresholds that are known) and baseline (a threshold that follows from history)"),
     validation = Rule::new("!has(self.tiers) || !(has(self.severity) || has(self.__for__))")
         .message("with tiers, severity and for are set on each tier")
 )]
@@ -153,6 +170,65 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub tiers: Vec<Tier>,
+    /// The threshold follows from the history of the expression, which is recorded for it. The alert fires for every
+    /// series that is far from what was usual for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// What is usual, and how far from it is too far. The alert is silent until half of the window is known (with
+/// seasonality: half of the days or weeks, and two at the least), and a new expression begins a new history. The
+/// recorded series are `evenkeel:baseline:value`, `:expected`, `:lower` and `:upper` with the labels of the expression,
+/// and `:history`: how many of the days or weeks, without seasonality of 24 parts of the window, are known. The stack's
+/// `prometheus.retention` must be longer than the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.deviations) != has(self.ratio)").message("set exactly one of deviations and ratio"),
+    validation = Rule::new("!has(self.deviations) || self.deviations > 0.0").message("deviations is greater than 0"),
+    validation = Rule::new("!has(self.ratio) || self.ratio > 0.0 && (self.ratio < 1.0 || has(self.direction) && self.direction == 'above')")
+        .message("ratio is greater than 0, and less than 1 unless direction is above: nothing is 100 % below what is expected"),
+    validation = Rule::new("!has(self.seasonality) || self.seasonality == 'none' || self.window.matches('^([0-9]+w)?([0-9]+d)?$')")
+        .message("with seasonality, window is written in days or weeks, for example 7d or 4w")
+)]
+pub struct Baseline {
+    /// How far back the history goes, for example 7d. From 6h to 31d; with seasonality daily whole days from 2d to 31d,
+    /// weekly whole weeks from 2w to 13w. The last hour (of windows below 12h, a twelfth) does not count.
+    pub window: PromDuration,
+    /// Too far is this many standard deviations of the history from its mean, for example 3. A deviation below 1 % of
+    /// the mean counts as 1 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviations: Option<f64>,
+    /// Too far is this part of the mean: 0.5 is less than half of it, or more than one and a half times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Which side alerts: above, below or both. Default: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// What is compared with: none: all of the window; daily: the hour around this time on each day of it; weekly: the
+    /// same in each week of it. Days have 24 hours; a change of the clocks shifts them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seasonality: Option<Seasonality>,
+}
+
+/// Which side of the baseline alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Above,
+    Below,
+    #[default]
+    Both,
+}
+
+/// The rhythm of what is compared with its history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Seasonality {
+    #[default]
+    None,
+    Daily,
+    Weekly,
 }
 
 /// One threshold of an alert.
@@ -190,7 +266,8 @@ pub struct AlertRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled; Accepted: every rule was found good; Loaded: Prometheus, or Loki, itself
-    /// confirmed the accepted rules.
+    /// confirmed the accepted rules; TestsPassed, where there are tests: with what was expected and what there was; MatchesSeries, ten minutes
+    /// after they became live: whether Prometheus has the series that the expressions want (a warning, no fault).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -224,7 +301,7 @@ pub struct RuleProblem {
     /// Position in the field, in characters from 1, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<i32>,
-    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, Duplicate, TooLarge, or Quarantined: Prometheus itself refused it.
+    /// ParseError, InvalidTemplate, InvalidLabel, InvalidName, InvalidTier, InvalidBaseline, Duplicate, TooLarge, TestsFailed, or Quarantined: Prometheus itself refused it.
     pub reason: String,
     /// What is wrong, in the words of the parser or of Prometheus, and whether an earlier version stays live.
     pub message: String,
@@ -249,7 +326,7 @@ pub struct StackLoad {
     /// ConfigMap `<stack>-log-rules-<shard>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<i32>,
-    /// Why fewer than all are loaded.
+    /// Why fewer than all are loaded, or that the stack does not keep samples for as long as a baseline looks back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

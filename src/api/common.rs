@@ -58,6 +58,7 @@ pub struct PodSettings {
     pub labels: BTreeMap<String, String>,
     /// Secrets with credentials of an image registry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "names_of_secrets")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Extra command line arguments of the main container. A flag that Evenkeel sets itself is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +80,12 @@ fn resources(_: &mut SchemaGenerator) -> Schema {
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+fn names_of_secrets(_: &mut SchemaGenerator) -> Schema {
+    let name = serde_json::json!({"type": "string", "description": "Name of the Secret."});
+    let item = serde_json::json!({"type": "object", "properties": {"name": name}, "required": ["name"]});
+    json_schema!({"type": "array", "items": item})
 }
 
 fn list_of_objects(_: &mut SchemaGenerator) -> Schema {

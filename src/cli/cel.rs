@@ -245,6 +245,32 @@ mod tests {
         );
         let tiers = json!({"rules": [{"alert": "A", "expr": "up", "for": "5m", "tiers": [{"severity": "info"}]}]});
         assert_eq!(said("AlertRule", tiers).len(), 2);
+        let baseline =
+            |baseline: Value| said("AlertRule", json!({"rules": [{"alert": "A", "expr": "up", "baseline": baseline}]}));
+        assert_eq!(baseline(json!({"window": "7d", "ratio": 0.5, "seasonality": "daily"})), Vec::<String>::new());
+        assert_eq!(baseline(json!({"window": "7d", "ratio": 1.5, "direction": "above"})), Vec::<String>::new());
+        for (wrong, words) in [
+            (json!({"window": "7d"}), "set exactly one of deviations and ratio"),
+            (json!({"window": "7d", "ratio": 0.5, "deviations": 3}), "set exactly one of deviations and ratio"),
+            (json!({"window": "7d", "deviations": 0}), "deviations is greater than 0"),
+            (
+                json!({"window": "7d", "ratio": 1.5}),
+                "ratio is greater than 0, and less than 1 unless direction is above",
+            ),
+            (
+                json!({"window": "36h", "ratio": 0.5, "seasonality": "daily"}),
+                "with seasonality, window is written in days",
+            ),
+        ] {
+            let found = baseline(wrong);
+            assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        }
+        let both = json!({"rules": [{"alert": "A", "expr": "up", "tiers": [{"severity": "info", "above": 1}], "baseline": {"window": "7d", "ratio": 0.5}}]});
+        assert!(said("AlertRule", both)[0].contains("set one of tiers"));
+        let logs = json!({"source": "logs", "rules": [{"alert": "A", "expr": "x", "baseline": {"window": "7d", "ratio": 0.5}}],
+            "tests": [{"series": [{"series": "x", "values": "0"}], "alerts": [{"at": "1m", "alert": "A"}]}]});
+        let found = said("AlertRule", logs);
+        assert!(found.len() == 2 && found[0].contains("no baseline") && found[1].contains("no tests"), "{found:?}");
     }
 
     #[test]
@@ -268,6 +294,34 @@ mod tests {
         assert_eq!(slack(json!({"tokenSecretRef": reference})), ["spec.slack: slack: tokenSecretRef needs channel"]);
         assert_eq!(slack(json!({"channel": "#a"})).len(), 1);
         assert_eq!(slack(json!({"webhookUrlSecretRef": reference, "url": "http://a"})).len(), 1);
+    }
+
+    #[test]
+    fn exporters_are_judged_too() {
+        let exporters = |exporters: Value| said("MonitoringStack", json!({"prometheus": {}, "exporters": exporters}));
+        let reference = json!({"name": "a", "key": "b"});
+        let probe = |more: Value| {
+            let mut entry = json!({"name": "a", "module": "http", "targets": ["https://a"]});
+            entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            exporters(json!({"probes": [entry]}))
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(exporters(json!({"node": {}})), none);
+        assert_eq!(probe(json!({})), none);
+        assert_eq!(probe(json!({"module": "dns", "targets": ["a"], "dns": {"name": "b"}})), none);
+        assert_eq!(exporters(json!({"mysql": [{"name": "a", "configSecretRef": reference}]})), none);
+        for (found, words) in [
+            (exporters(json!({})), "set at least one of node"),
+            (exporters(json!({"node": {}, "pod": {"extraArgs": ["-a"]}})), "extraArgs belong to the exporter"),
+            (exporters(json!({"mysql": [{"name": "a", "address": "a:1"}]})), "set address, username and"),
+            (exporters(json!({"redis": [{"name": "a", "address": "a:1", "username": "b"}]})), "username needs"),
+            (probe(json!({"module": "dns", "targets": ["a"]})), "module dns needs dns.name"),
+            (probe(json!({"tcp": {}})), "belong to the module of the same name"),
+            (probe(json!({"targets": ["a"]})), "begin with http:// or https://"),
+            (probe(json!({"module": "tcp"})), "are host:port"),
+        ] {
+            assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        }
     }
 
     #[test]

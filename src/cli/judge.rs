@@ -179,8 +179,16 @@ fn judge_rule(object: &AlertRule) -> Judgement {
         let path = format!("spec.rules[{}].{}", refusal.index, refusal.field);
         Fault::at(&path, format!("{column}{} ({}, {})", refusal.message, refusal.name, refusal.reason))
     };
-    let refusals = rule::render(object).1.into_iter().filter(|refusal| !SAID_BY_CEL.contains(&refusal.reason));
-    let mut judgement = Judgement::wrong(refusals.map(fault));
+    let limit = |field: &str| matches!(field, "baseline" | "baseline.deviations" | "baseline.ratio");
+    let said = |refusal: &rule::Refusal| {
+        SAID_BY_CEL.contains(&refusal.reason) || refusal.reason == "InvalidBaseline" && limit(&refusal.field)
+    };
+    let refusals = rule::render(object).1.into_iter().filter(|refusal| !said(refusal));
+    let tests = rule::unit_test::faults(&object.spec).into_iter();
+    let tests = tests
+        .filter(|(field, _)| !field.ends_with(']'))
+        .map(|(field, message)| Fault::at(&format!("spec.{field}"), message));
+    let mut judgement = Judgement::wrong(refusals.map(fault).chain(tests));
     if object.spec.source == RuleSource::Logs {
         judgement.open.push(Fault::at("spec.rules", "LogQL is checked by the Loki that loads it".to_owned()));
     }

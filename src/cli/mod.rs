@@ -1,5 +1,6 @@
-//! Sub-commands beside the operator: what it would do, on files and without a cluster; the report about budgets, which
-//! reads from the cluster; drills, which go through it; and runs, told and approved.
+//! Sub-commands beside the operator: what it would do, on files and without a cluster (and what a Prometheus says of the
+//! rules); the report about budgets, which reads from the cluster; drills, which go through it; and runs, told and
+//! approved.
 
 use std::fmt::Display;
 use std::io::{BufWriter, Write};
@@ -14,6 +15,8 @@ pub mod dashboards;
 pub mod documents;
 pub mod drill;
 pub mod judge;
+pub mod life;
+pub mod promtool;
 pub mod render;
 pub mod report;
 pub mod resource;
@@ -24,8 +27,27 @@ pub mod timeline;
 
 use jiff::Timestamp;
 
+use crate::api::duration::PromDuration;
 use crate::dashboards::Parts;
 use crate::stack;
+
+/// What `evenkeel check` looks at, and with what.
+#[derive(Debug, clap::Args)]
+pub struct CheckOptions {
+    /// Files or directories with YAML; `-` is standard input.
+    #[arg(short = 'f', long = "filename", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// The promtool that runs the tests of AlertRules. Default: that on PATH.
+    #[arg(long, value_name = "PATH", default_value = "promtool", hide_default_value = true)]
+    promtool: PathBuf,
+    /// URL of a Prometheus that is asked whether it has the series of AlertRules, and how often their alerts would have
+    /// fired.
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
+    /// How far back to look in it.
+    #[arg(long, default_value = "7d", requires = "prometheus")]
+    over: PromDuration,
+}
 
 /// `evenkeel crds`: prints the CRDs, or writes one file each into `directory`.
 pub fn crds(directory: Option<&Path>) -> ExitCode {
@@ -48,8 +70,10 @@ pub fn dashboards(directory: &Path, parts: Parts) -> ExitCode {
 }
 
 /// `evenkeel check`: one line for each thing that is wrong, on standard output; the count, and what these files alone
-/// cannot tell, on standard error.
-pub fn check(files: &[PathBuf]) -> ExitCode {
+/// cannot tell, on standard error. Tests of AlertRules are run with promtool; what a Prometheus says of the rules comes
+/// after all that is wrong, and is no fault.
+pub fn check(options: &CheckOptions) -> ExitCode {
+    let CheckOptions { files, promtool, prometheus, over } = options;
     let documents = match documents::read(files) {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
@@ -58,10 +82,36 @@ pub fn check(files: &[PathBuf]) -> ExitCode {
     let report = check::check(documents);
     let printed = print(&lines(&report.findings));
     eprint!("{}", open(&report));
+    let tested = promtool::run(&report, promtool);
+    let failures = tested.as_ref().map_or(&[][..], |tested| &tested.failures);
+    _ = print(&lines(failures));
     let checked = count(total - report.passed_over, "document");
     let (faults, others) = (count(report.findings.len(), "fault"), count(report.passed_over, "document"));
     eprintln!("evenkeel: {checked} checked, {faults} ({others} of other kinds passed over)");
-    if report.findings.is_empty() { printed } else { ExitCode::FAILURE }
+    match &tested {
+        Ok(tested) if tested.tests > 0 => {
+            eprintln!("evenkeel: {} run, {}", count(tested.tests, "test"), count(tested.failures.len(), "failure"));
+        }
+        Ok(_) => {}
+        Err(error) => eprintln!("evenkeel: {error}"),
+    }
+    let compared = match prometheus {
+        Some(url) => from_cluster(async {
+            let life = life::compare(&report, url, *over, Timestamp::now()).await?;
+            let warnings: String = life.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+            eprintln!("evenkeel: compared with {url}: {}", count(life.warnings.len(), "warning"));
+            Ok::<_, life::LifeError>(format!("{warnings}{}", lines(&life.firings)))
+        }),
+        None => ExitCode::SUCCESS,
+    };
+    if compared != ExitCode::SUCCESS {
+        return compared;
+    }
+    if report.findings.is_empty() && tested.is_ok_and(|tested| tested.failures.is_empty()) {
+        printed
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// `evenkeel render`: YAML on standard output; on standard error what `evenkeel check` would say.

@@ -94,6 +94,7 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
         services,
         stateful_sets,
         daemon_sets,
+        deployments,
         pod_disruption_budgets,
         ingresses,
         http_routes,
@@ -108,6 +109,7 @@ pub fn objects(manifests: &Manifests<Built>) -> Result<Vec<Rendered>, RenderErro
     all(&mut rendered, services)?;
     all(&mut rendered, stateful_sets)?;
     all(&mut rendered, daemon_sets)?;
+    all(&mut rendered, deployments)?;
     all(&mut rendered, pod_disruption_budgets)?;
     all(&mut rendered, ingresses)?;
     all(&mut rendered, http_routes)?;

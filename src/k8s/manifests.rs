@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -29,6 +29,7 @@ pub struct Manifests<State> {
     pub services: Vec<Service>,
     pub stateful_sets: Vec<StatefulSet>,
     pub daemon_sets: Vec<DaemonSet>,
+    pub deployments: Vec<Deployment>,
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
     pub ingresses: Vec<Ingress>,
     pub http_routes: Vec<HTTPRoute>,
@@ -46,6 +47,7 @@ impl<State> Default for Manifests<State> {
             services: vec![],
             stateful_sets: vec![],
             daemon_sets: vec![],
+            deployments: vec![],
             pod_disruption_budgets: vec![],
             ingresses: vec![],
             http_routes: vec![],
@@ -66,6 +68,7 @@ impl Manifests<Built> {
             services,
             stateful_sets,
             daemon_sets,
+            deployments,
             pod_disruption_budgets,
             ingresses,
             http_routes,
@@ -79,6 +82,7 @@ impl Manifests<Built> {
         self.services.extend(services);
         self.stateful_sets.extend(stateful_sets);
         self.daemon_sets.extend(daemon_sets);
+        self.deployments.extend(deployments);
         self.pod_disruption_budgets.extend(pod_disruption_budgets);
         self.ingresses.extend(ingresses);
         self.http_routes.extend(http_routes);

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashSet};
 use kube::ResourceExt;
 
 use super::promql::{self, ExprError};
-use super::{template, yaml};
+use super::{baseline, template, yaml};
 use crate::api::AlertRule;
-use crate::api::alert_rule::{AlertRuleSpec, RuleSource, RuleSpec, Tier};
+use crate::api::alert_rule::{AlertRuleSpec, Baseline, RuleSource, RuleSpec, Tier};
 use crate::api::duration::PromDuration;
 
 /// Longest name of a label or annotation.
@@ -46,7 +46,8 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// One rule of the spec: the text of the Prometheus rules it becomes (one for each tier), or why it is refused.
+/// One rule of the spec: the text of the Prometheus rules it becomes (one for each tier, or the
+/// records of a baseline and its alert), or why it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledRule {
     pub id: RuleId,
@@ -60,6 +61,8 @@ pub struct Compiled {
     pub head: String,
     /// In the order of `spec.rules`.
     pub rules: Vec<CompiledRule>,
+    /// How far back the longest baseline looks, in seconds; 0 without one.
+    pub reach: u64,
 }
 
 impl Compiled {
@@ -130,8 +133,8 @@ pub fn compile_with(
         let count = named.entry((kind, name)).or_default();
         let id = RuleId { kind, name: name.to_owned(), nth: *count };
         *count += 1;
-        let whole = Whole { source: spec.source, labels: &spec.labels, check: &check };
-        let result = compile_rule(&whole, rule, kind, name, &mut seen).map_err(|wrong| Refusal {
+        let whole = Whole { group, source: spec.source, labels: &spec.labels, check: &check };
+        let result = compile_rule(&whole, rule, &id, &mut seen).map_err(|wrong| Refusal {
             index,
             name: name.to_owned(),
             field: wrong.field,
@@ -142,7 +145,8 @@ pub fn compile_with(
         CompiledRule { id, result }
     });
     let rules = rules.collect();
-    Compiled { head, rules }
+    let reach = spec.rules.iter().filter_map(|rule| rule.baseline.as_ref()).map(baseline::reach).max();
+    Compiled { head, rules, reach: reach.unwrap_or_default() }
 }
 
 /// What is wrong with a rule, before it is known which one it is.
@@ -165,6 +169,7 @@ type Identity = (Kind, String, Vec<(String, String)>);
 
 /// What all rules of an AlertRule share.
 struct Whole<'a, C> {
+    group: &'a str,
     source: RuleSource,
     labels: &'a BTreeMap<String, String>,
     check: &'a C,
@@ -173,11 +178,11 @@ struct Whole<'a, C> {
 fn compile_rule<C: Fn(&str) -> Result<(), ExprError>>(
     whole: &Whole<C>,
     rule: &RuleSpec,
-    kind: Kind,
-    name: &str,
+    id: &RuleId,
     seen: &mut HashSet<Identity>,
 ) -> Result<String, Wrong> {
-    let Whole { source, labels: common, check } = *whole;
+    let Whole { group, source, labels: common, check } = *whole;
+    let (kind, name) = (id.kind, id.name.as_str());
     check_shape(rule, kind, name, source)?;
     check_expr("expr", check(&rule.expr))?;
     let mut labels = Labels::new();
@@ -195,19 +200,20 @@ fn compile_rule<C: Fn(&str) -> Result<(), ExprError>>(
         }
         made.push(identity(kind, name, &labels));
         let (expr, annotations) = (rule.expr.as_str(), annotations.clone());
-        write_rule(
-            &mut text,
-            &PrometheusRule {
-                source,
-                kind,
-                name,
-                expr,
-                for_: rule.for_,
-                keep_firing_for,
-                labels: labels.clone(),
-                annotations,
-            },
-        )?;
+        let alert = PrometheusRule {
+            source,
+            kind,
+            name,
+            expr,
+            for_: rule.for_,
+            keep_firing_for,
+            labels: labels.clone(),
+            annotations,
+        };
+        match &rule.baseline {
+            None => write_rule(&mut text, &alert)?,
+            Some(baseline) => write_baseline(&mut text, baseline, group, id, alert, check)?,
+        }
     }
     for (position, tier) in rule.tiers.iter().enumerate() {
         let mut labels = labels.clone();
@@ -254,6 +260,42 @@ fn compile_rule<C: Fn(&str) -> Result<(), ExprError>>(
     Ok(text)
 }
 
+/// The records of a baseline, and the alert that compares with them.
+fn write_baseline(
+    text: &mut String,
+    baseline: &Baseline,
+    group: &str,
+    id: &RuleId,
+    alert: PrometheusRule,
+    check: impl Fn(&str) -> Result<(), ExprError>,
+) -> Result<(), Wrong> {
+    let nth = if id.nth > 0 { format!("/{}", id.nth) } else { String::new() };
+    let compared = baseline::compile(baseline, alert.expr, &format!("{group}/{}{nth}", id.name))
+        .map_err(|error| Wrong::new("InvalidBaseline", error.field, error.message))?;
+    for expr in compared.records.iter().map(|(_, expr)| expr).chain([&compared.expr]) {
+        check_expr("expr", check(expr)).map_err(|wrong| Wrong { column: None, ..wrong })?;
+    }
+    let PrometheusRule { source, kind, name, expr: _, for_, keep_firing_for, labels, mut annotations } = alert;
+    annotations.entry("baseline").or_insert(&compared.annotation);
+    for (name, expr) in &compared.records {
+        let record = PrometheusRule {
+            source,
+            kind: Kind::Record,
+            name,
+            expr,
+            for_: None,
+            keep_firing_for: None,
+            labels: Labels::from([(baseline::LABEL, compared.series.as_str())]),
+            annotations: Labels::new(),
+        };
+        write_rule(text, &record)?;
+    }
+    write_rule(
+        text,
+        &PrometheusRule { source, kind, name, expr: &compared.expr, for_, keep_firing_for, labels, annotations },
+    )
+}
+
 /// What CEL checks in the API server; said again for `evenkeel check`, which has none.
 fn check_shape(rule: &RuleSpec, kind: Kind, name: &str, source: RuleSource) -> Result<(), Wrong> {
     if rule.alert.is_some() == rule.record.is_some() || name.is_empty() {
@@ -261,7 +303,7 @@ fn check_shape(rule: &RuleSpec, kind: Kind, name: &str, source: RuleSource) -> R
     }
     if kind == Kind::Record {
         let alerting = rule.for_.is_some() || rule.keep_firing_for.is_some() || rule.severity.is_some();
-        if alerting || !rule.annotations.is_empty() || !rule.tiers.is_empty() {
+        if alerting || !rule.annotations.is_empty() || !rule.tiers.is_empty() || rule.baseline.is_some() {
             return Err(Wrong::new("InvalidRule", "record", "a recording rule takes expr and labels only"));
         }
         if let Some(at) = name.chars().position(|c| matches!(c, '{' | '}')) {
@@ -277,8 +319,15 @@ fn check_shape(rule: &RuleSpec, kind: Kind, name: &str, source: RuleSource) -> R
         let message = "source: logs knows no keepFiringFor: Loki would leave it out";
         return Err(Wrong::new("InvalidRule", "keepFiringFor", message));
     }
+    if source == RuleSource::Logs && rule.baseline.is_some() {
+        let message = "source: logs knows no baseline: Loki keeps no history of an expression; use tiers, or a threshold in the expression";
+        return Err(Wrong::new("InvalidRule", "baseline", message));
+    }
     if !rule.tiers.is_empty() && (rule.severity.is_some() || rule.for_.is_some()) {
         return Err(Wrong::new("InvalidRule", "tiers", "with tiers, severity and for are set on each tier"));
+    }
+    if !rule.tiers.is_empty() && rule.baseline.is_some() {
+        return Err(Wrong::new("InvalidRule", "tiers", "set one of tiers and baseline"));
     }
     Ok(())
 }

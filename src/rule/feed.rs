@@ -1,7 +1,8 @@
 //! What the rule loader and the keeper of SLOs tell each other, and how the groups of SLOs are named. Pure.
 //!
 //! The loader ships groups, whatever they were made of: its key for one is the group's name, `<namespace>/<name>` of an
-//! AlertRule, `slo/<namespace>/<name>/<part>` of an SLO. Names of objects hold no slash, so the two never meet.
+//! AlertRule, `slo/<namespace>/<name>/<part>` of an SLO, `stack/<namespace>/<stack>/<group>` of what ships with a stack. Names of
+//! objects hold no slash, so they never meet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,11 @@ pub fn slo_of(group: &str) -> Option<(&str, &str)> {
 pub fn part_of(group: &str) -> Option<&str> {
     let (_, part) = group.strip_prefix("slo/")?.split_once('/')?.1.split_once('/')?;
     Some(part.strip_suffix(SLOTH).unwrap_or(part))
+}
+
+/// Whether a group ships with a stack: an AlertRule of a namespace `stack` has no second slash.
+pub fn is_shipped(group: &str) -> bool {
+    group.strip_prefix("stack/").is_some_and(|rest| rest.contains('/'))
 }
 
 /// Namespace of the object that a group was made of: by it stacks select.
@@ -155,6 +161,7 @@ mod tests {
         assert_eq!(slo_of(&slo_group("slo", "slo", "budget")), Some(("slo", "slo")));
         // An AlertRule in a namespace of that name.
         assert_eq!((slo_of("slo/shop"), part_of("slo/shop")), (None, None));
+        assert!(is_shipped("stack/monitoring/main/service") && !is_shipped("stack/shop"));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! in memory and in the shards, to know the last good version of every rule. Pure.
 //!
 //! Where the rules alone do not tell, a comment above a rule does: `generation` (it was kept from that generation of
-//! the AlertRule), `tiers` (this many entries are one rule), `nth` (rules of that name stand before it in the spec).
+//! the AlertRule), `tiers` (this many entries are one rule, with tiers or a baseline), `nth` (rules of that name stand before it in the spec).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::compile::{Compiled, Kind, Refusal, RuleId};
+use super::compile::{Compiled, CompiledRule, Kind, Refusal, RuleId};
 use super::yaml;
 use crate::api::alert_rule::RuleProblem;
 use crate::k8s::meta::digest;
@@ -16,8 +16,12 @@ use crate::k8s::meta::digest;
 pub const MAX_GROUP: usize = 500 << 10;
 /// Reason of a rule that Prometheus itself refused.
 pub const QUARANTINED: &str = "Quarantined";
+/// Reason of a rule that is held back by a test of its AlertRule.
+pub const TESTS_FAILED: &str = "TestsFailed";
+/// The same while the tests have not been run; told to nobody.
+pub const NOT_TESTED: &str = "NotTested";
 
-/// One rule of the spec as it stands in a group: one entry, or one for each tier.
+/// One rule of the spec as it stands in a group: one entry, or one for each tier, or the series of a baseline and their alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
     pub text: &'a str,
@@ -30,7 +34,9 @@ pub struct Piece<'a> {
 impl<'a> Piece<'a> {
     /// The line that names it. With `nth` it tells which rule of the spec this is.
     pub fn line(&self) -> &'a str {
-        self.text.lines().next().unwrap_or_default()
+        // The series of a baseline stand above their alert.
+        let alert = self.text.lines().find(|line| line.starts_with("  - alert: "));
+        alert.or(self.text.lines().next()).unwrap_or_default()
     }
 
     /// Tells this version of the rule from any other.
@@ -181,6 +187,8 @@ pub struct Shipped {
     /// Rules of the spec.
     pub rules: usize,
     pub problems: Vec<Problem>,
+    /// How far back the longest of its baselines looks, in seconds; 0 without one.
+    pub reach: u64,
 }
 
 /// A refused rule.
@@ -237,7 +245,26 @@ impl Shipped {
                 group.pieces.push(piece);
             }
         }
-        Self { text: group.to_text().into(), rules: compiled.rules.len(), problems }
+        Self { text: group.to_text().into(), rules: compiled.rules.len(), problems, reach: compiled.reach }
+    }
+
+    /// Nothing of `compiled`: all of `old`, the group as it was shipped before, stays as it is.
+    pub fn held(compiled: &Compiled, old: Option<&str>, reason: &str, message: &str) -> Self {
+        let text = old.unwrap_or_default();
+        let group = Group::cut(text);
+        let problem = |(index, rule): (usize, &CompiledRule)| Problem {
+            told: RuleProblem {
+                index: index as i32,
+                name: rule.id.name.clone(),
+                field: "tests".into(),
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                ..RuleProblem::default()
+            },
+            kept: group.keep(&line(&rule.id), rule.id.nth).and_then(|piece| piece.kept),
+        };
+        let problems = compiled.rules.iter().enumerate().map(problem).collect();
+        Self { text: text.into(), rules: compiled.rules.len(), problems, reach: 0 }
     }
 
     pub fn accepted(&self) -> usize {
@@ -383,6 +410,21 @@ mod tests {
         assert!(!again.text.contains("evil") && again.problems[1].kept == Some(1), "{:?}", again.problems);
         rules[2]["expr"] = "evil > 2".into();
         assert!(Shipped::new(&compiled(4, rules), Some(&bad.text), &[told]).text.contains("evil > 2"));
+    }
+
+    #[test]
+    fn the_series_of_a_baseline_and_their_alert_are_one_rule() {
+        let rules = json!([{"record": "a:b", "expr": "x"}, {"alert": "Odd", "expr": "a:b", "baseline": {"window": "7d", "ratio": 0.5}},
+            {"alert": "B", "expr": "up"}]);
+        let first = ship(1, rules.clone(), None);
+        let group = Group::cut(&first.text);
+        let names: Vec<String> = group.pieces.iter().map(Piece::name).collect();
+        assert_eq!((names, group.to_text()), (vec!["a:b".into(), "Odd".into(), "B".into()], first.text.to_string()));
+        let mut wrong = rules;
+        wrong[1]["expr"] = "(".into();
+        let kept = ship(2, wrong, Some(&first.text));
+        assert_eq!(Group::cut(&kept.text).pieces[1].text, group.pieces[1].text);
+        assert_eq!(kept.problems[0].kept, Some(1));
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! All AlertRules, all groups of SLOs and all stacks: events in, and out comes which shards must be written and which statuses may have
+//! All AlertRules, all groups of SLOs, the rules that ship and all stacks: events in, and out comes which shards must be written and which statuses may have
 //! changed. Pure: no client, no clock. Specs are not kept, only the text that each AlertRule becomes.
 
+pub mod looked;
 mod select;
 mod slos;
+mod stacks;
+pub mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,6 +13,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
+use self::tested::Tests;
 use super::compile::{self, compile};
 use super::feed::{For, namespace_of};
 use super::group::{Group, Shipped};
@@ -20,11 +24,12 @@ use crate::api::AlertRule;
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource};
 use crate::api::monitoring_stack::{Discovery, RuleCounts};
 use crate::k8s::meta::Owner;
+use crate::shipped::{Settings as Rules, Sources};
 use crate::stack::discovery::Namespaces;
 
 type Labels = BTreeMap<String, String>;
 
-/// An AlertRule, or a group of an SLO.
+/// An AlertRule, a group of an SLO, or a group of those that ship with a stack.
 #[derive(Debug)]
 struct Entry {
     uid: String,
@@ -33,8 +38,13 @@ struct Entry {
     shipped: Shipped,
     /// As the API server has it; of an SLO the keeper has it.
     status: AlertRuleStatus,
+    tests: Tests,
+    /// Series that it wants and its Prometheus has not; `None` until somebody has looked.
+    missing: Option<Vec<String>>,
     /// What of an SLO the status of an AlertRule says.
     slo: Option<OfSlo>,
+    /// The stack that a group which ships belongs to: no other takes it.
+    stack: Option<Key>,
 }
 
 /// What is kept of a group of an SLO.
@@ -47,10 +57,15 @@ struct OfSlo {
 }
 
 impl Entry {
+    fn is_alert_rule(&self) -> bool {
+        self.slo.is_none() && self.stack.is_none()
+    }
+
     /// Whether Prometheus had confirmed its text before this process began.
     fn was_loaded(&self) -> bool {
         match &self.slo {
             Some(slo) => slo.was_loaded,
+            None if self.stack.is_some() => false,
             None => status::was_loaded(&self.status, self.generation),
         }
     }
@@ -63,6 +78,8 @@ struct Stack {
     discovery: Option<Discovery>,
     paused: bool,
     settings: Settings,
+    /// Which of the rules that ship it has; `None`: none were asked for yet.
+    ships: Option<(Rules, Sources)>,
     /// Where it looks for AlertRules; `Err` says why it selects none.
     selects: Result<(Namespaces, Selector), String>,
     packing: Packing,
@@ -89,6 +106,8 @@ pub struct Index {
     namespaces: BTreeMap<String, Labels>,
     recovered: HashMap<Key, Recovered>,
     changed: BTreeSet<Key>,
+    /// AlertRules whose tests have to be run.
+    untested: BTreeSet<Key>,
     /// Alerts that fire, by AlertRule; `None` until they were asked for.
     firing: Option<BTreeMap<Key, i32>>,
     /// Counts changes, so that a shard's text can be told to be newer than a change.
@@ -149,20 +168,32 @@ impl Index {
         };
         let quarantined: Vec<RuleProblem> = quarantined.into_iter().filter(|p| p.digest.is_some()).collect();
         let compiled = compile(&compile::group_name(&namespace, &object.name_any()), Some(generation), &object.spec);
-        let shipped = Shipped::new(&compiled, old, &quarantined);
+        let tests = Tests::of(&object.spec, generation, &compiled, &status);
+        let held = Self::tried(&tests, &compiled, old);
+        let shipped = held.unwrap_or_else(|| Shipped::new(&compiled, old, &quarantined));
+        match tests.waits() {
+            true => self.untested.insert(key.clone()),
+            false => self.untested.remove(&key),
+        };
         self.changed.insert(key.clone());
-        self.rules.insert(key.clone(), Entry { uid, generation, labels, shipped, status, slo: None });
-        self.place(&key, Some(before.as_ref().map_or("", |entry| &*entry.shipped.text)));
+        let missing = None;
+        let entry = Entry { uid, generation, labels, shipped, status, tests, missing, slo: None, stack: None };
+        self.rules.insert(key.clone(), entry);
+        let old = before.as_ref().map_or("", |entry| &*entry.shipped.text);
+        // What is held back by its tests is as it was.
+        let same = before.is_some() && self.rules.get(&key).is_some_and(|entry| *entry.shipped.text == *old);
+        self.place(&key, (!same).then_some(old));
     }
 
     pub fn rule_deleted(&mut self, key: &str) {
         let Some((key, _)) = self.rules.remove_entry(key) else { return };
+        self.untested.remove(&key);
         self.stacks.values_mut().for_each(|stack| stack.packing.remove(&key));
     }
 
     /// Every AlertRule that is known; to find those that were deleted while nobody watched.
     pub fn rules(&self) -> impl Iterator<Item = &Key> {
-        self.rules.iter().filter(|(_, entry)| entry.slo.is_none()).map(|(key, _)| key)
+        self.rules.iter().filter(|(_, entry)| entry.is_alert_rule()).map(|(key, _)| key)
     }
     pub fn stacks(&self) -> impl Iterator<Item = &Key> {
         self.stacks.keys()
@@ -178,8 +209,9 @@ impl Index {
         self.clock += 1;
         for (key, stack) in &mut self.stacks {
             let takes = entry.slo.as_ref().is_none_or(|slo| slo.for_.takes(stack.settings.sloth));
-            let selected = stack.selects.as_ref().is_ok_and(|(namespaces, labels)| {
-                takes && namespaces.contain(namespace) && labels.matches(&entry.labels)
+            let selected = stack.selects.as_ref().is_ok_and(|(namespaces, labels)| match &entry.stack {
+                Some(own) => own == key,
+                None => takes && namespaces.contain(namespace) && labels.matches(&entry.labels),
             });
             if selected {
                 let found = self.recovered.get(key).and_then(|groups| groups.get(&**rule));
@@ -292,7 +324,7 @@ impl Index {
 
     /// The status that an AlertRule should have, and the one that it has.
     pub fn status(&self, rule: &str, now: Timestamp) -> Option<(Told, &AlertRuleStatus)> {
-        let (key, entry) = self.rules.get_key_value(rule).filter(|(_, entry)| entry.slo.is_none())?;
+        let (key, entry) = self.rules.get_key_value(rule).filter(|(_, entry)| entry.is_alert_rule())?;
         let selecting = self.stacks.values().filter(|stack| stack.packing.placement(rule).is_some());
         let stacks: Vec<InStack> = selecting
             .map(|stack| InStack {
@@ -300,6 +332,7 @@ impl Index {
                 name: &stack.owner.name,
                 shard: stack.packing.placement(rule).and_then(|placement| placement.shard),
                 waits_for: stack.packing.waits_for(rule, now),
+                retention: stack.settings.retention,
             })
             .collect();
         let facts = Facts {
@@ -309,6 +342,8 @@ impl Index {
             shipped: &entry.shipped,
             passed_over: if stacks.is_empty() { self.passed_over(key) } else { vec![] },
             stacks,
+            tests: &entry.tests,
+            missing: entry.missing.as_deref(),
             firing: self.firing.as_ref().map(|firing| firing.get(key).copied().unwrap_or_default()),
             previous: &entry.status,
         };
@@ -332,7 +367,7 @@ impl Index {
         self.stacks.values().map(|stack| (&stack.owner, stack.packing.counts()))
     }
 
-    /// The AlertRules that have an alert of one of these names. SLOs have no count of what fires.
+    /// The AlertRules, and the groups that ship, that have an alert of one of these names. SLOs have no count of what fires.
     pub fn alerting(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<Key>> {
         let mut found: BTreeMap<String, Vec<Key>> = BTreeMap::new();
         for (key, entry) in self.rules.iter().filter(|(_, entry)| entry.slo.is_none()) {

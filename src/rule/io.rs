@@ -151,7 +151,13 @@ pub fn bare(rule: &str, uid: &str) -> AlertRule {
         uid: Some(uid.to_owned()),
         ..ObjectMeta::default()
     };
-    let spec = AlertRuleSpec { source: Default::default(), interval: None, labels: BTreeMap::new(), rules: vec![] };
+    let spec = AlertRuleSpec {
+        source: Default::default(),
+        interval: None,
+        labels: BTreeMap::new(),
+        rules: vec![],
+        tests: vec![],
+    };
     AlertRule { metadata, spec, status: None }
 }
 

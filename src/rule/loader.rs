@@ -2,7 +2,9 @@
 //! tells the statuses. All decisions are the index's; this is the edge to the API server and to Prometheus.
 
 mod hear;
+mod look;
 mod tell;
+mod test;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -15,10 +17,13 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::task::JoinSet;
 
+use self::look::Looking;
+use self::test::Testing;
 use super::index::{Index, key};
 use super::link::Ends;
 use super::packing::{Key, Pod, Report};
 use super::rounds::Rounds;
+use super::unit_test::Failure;
 use super::watch::Listing;
 use super::{io, shards, watch};
 use crate::api::MonitoringStack;
@@ -75,6 +80,16 @@ enum Done {
         stack: Key,
         names: Option<Vec<String>>,
     },
+    Tested {
+        rule: Key,
+        generation: i64,
+        verdict: Result<Vec<Failure>, String>,
+    },
+    Looked {
+        rule: Key,
+        generation: i64,
+        missing: Option<Vec<String>>,
+    },
     Firing {
         stack: Key,
         counts: Option<BTreeMap<Key, i32>>,
@@ -109,6 +124,8 @@ struct Loader {
     counts_since: Option<Instant>,
     firing: BTreeMap<Key, BTreeMap<Key, i32>>,
     firing_next: Instant,
+    testing: Testing,
+    looking: Looking,
     write_at: Option<Instant>,
     listings: [Listing; 5],
     /// To and from the keeper of SLOs.
@@ -146,6 +163,8 @@ pub async fn run(
         counts_since: None,
         firing: BTreeMap::new(),
         firing_next: Instant::now() + Duration::from_secs(2),
+        testing: Testing::default(),
+        looking: Looking::default(),
         write_at: None,
         listings: Default::default(),
         keeper,
@@ -241,6 +260,8 @@ impl Loader {
             }
             Done::Alerts { stack, names: Some(names) } => self.alerts(stack, names),
             Done::Firing { stack, counts: Some(counts) } => self.fires(stack, counts),
+            Done::Looked { rule, generation, missing } => self.looked(rule, generation, missing),
+            Done::Tested { rule, generation, verdict } => self.tested(rule, generation, verdict),
             Done::Alerts { .. } | Done::Firing { .. } => {}
         }
     }
@@ -306,6 +327,8 @@ impl Loader {
         self.tell(now);
         self.tell_stacks(now);
         self.ask_firing(now);
+        self.run_tests(now);
+        self.look(now);
     }
 
     fn write_shards(&mut self, now: Instant) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::feed::{BURN, part_of};
+use super::feed::{BURN, is_shipped, part_of};
 use super::group::{Group, Shipped};
 use super::quarantine::{Suspect, Trial};
 use super::shards::{self, MAX_SHARD, SHARD_COUNT};
@@ -298,6 +298,13 @@ fn account(counts: &mut RuleCounts, rule: &str, placement: &Placement, sign: i64
     if let Some(part) = part_of(rule) {
         // Each SLO has one such group in a stack.
         counts.slos += sign * i64::from(part == BURN);
+        return;
+    }
+    if is_shipped(rule) {
+        counts.shipped += sign * (placement.accepted + placement.refused);
+        if placement.good == Good::Current {
+            counts.shipped_loaded += sign * placement.accepted;
+        }
         return;
     }
     counts.selected += sign;

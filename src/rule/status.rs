@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::group::{QUARANTINED, Shipped};
+use super::group::{QUARANTINED, Shipped, TESTS_FAILED};
+use super::index::tested::Tests;
+use super::unit_test::Failure;
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource, StackLoad};
+use crate::api::duration::PromDuration;
 use crate::k8s::status::{Extra, Outcome, conditions};
 
 /// What is known of an AlertRule.
@@ -14,6 +17,9 @@ pub struct Facts<'a> {
     pub checked: bool,
     pub shipped: &'a Shipped,
     pub stacks: Vec<InStack<'a>>,
+    pub tests: &'a Tests,
+    /// Series that its expressions want and Prometheus has not; `None` until somebody has looked.
+    pub missing: Option<&'a [String]>,
     /// Why each stack that there is does not select it; for the message when none does.
     pub passed_over: Vec<String>,
     /// Alerts that fire; `None` when nobody was asked yet.
@@ -28,6 +34,18 @@ pub struct InStack<'a> {
     pub shard: Option<usize>,
     /// Why its rules are not loaded; `None` when they are.
     pub waits_for: Option<&'static str>,
+    /// How long its Prometheus keeps samples, in seconds; 0: not known.
+    pub retention: u64,
+}
+
+impl InStack<'_> {
+    /// Why the baselines stay silent, or know less than they should.
+    fn forgets(&self, reach: u64) -> Option<String> {
+        (self.retention > 0 && self.retention < reach).then(|| {
+            let (retention, reach) = (PromDuration::from_secs(self.retention), PromDuration::from_secs(reach));
+            format!("a baseline looks back {reach}, and this stack keeps {retention}: set its prometheus.retention to {reach} or more")
+        })
+    }
 }
 
 /// A status, and whether it says all that is to be said: one that waits for Prometheus is worth a write only when the
@@ -42,7 +60,10 @@ pub struct Told {
 pub fn of(facts: &Facts, now: Timestamp) -> Told {
     let shipped = facts.shipped;
     let (accepted, refused) = (shipped.accepted(), shipped.problems.len());
-    let problems: Vec<RuleProblem> = shipped.problems.iter().map(|problem| problem.status()).collect();
+    // Of rules that are being tested nothing is known yet.
+    let testing = facts.tests.waits();
+    let problems = shipped.problems.iter().filter(|_| !testing).map(|problem| problem.status());
+    let problems: Vec<RuleProblem> = problems.collect();
     let waiting: Vec<String> = facts
         .stacks
         .iter()
@@ -54,7 +75,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         loaded: if stack.waits_for.is_some() { 0 } else { accepted as i32 },
         total: accepted as i32,
         shard: stack.shard.map(|shard| shard as i32),
-        message: stack.waits_for.map(str::to_owned),
+        message: stack.waits_for.map(str::to_owned).or_else(|| stack.forgets(shipped.reach)),
     });
     let names: Vec<String> = facts.stacks.iter().map(|stack| format!("{}/{}", stack.namespace, stack.name)).collect();
 
@@ -66,18 +87,34 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         None => extra("Accepted", true, "AllAccepted", format!("{} found good", rules(accepted))),
         Some(reason) => extra("Accepted", false, reason, describe(&problems)),
     };
+    let accepted_condition = match testing {
+        true => {
+            let message = "the tests have not been run yet".to_owned();
+            Extra { type_: "Accepted", status: None, reason: "NotTested", message }
+        }
+        false => accepted_condition,
+    };
     let loaded_condition = if facts.stacks.is_empty() {
         let message = format!("no MonitoringStack with {} selects this AlertRule", facts.source.program());
         extra("Loaded", false, "NotSelected", message)
     } else if !waiting.is_empty() {
         extra("Loaded", false, "NotLoaded", waiting.join("; "))
+    } else if shipped.text.is_empty() && testing {
+        extra("Loaded", false, "NotTested", "waits for the tests".into())
     } else if shipped.text.is_empty() {
         extra("Loaded", false, "NothingToLoad", "every rule was refused".into())
+    } else if accepted == 0 {
+        extra("Loaded", true, "EarlierVersion", format!("an earlier version is live in {}", names.join(", ")))
     } else {
         extra("Loaded", true, "Confirmed", format!("{} live in {}", rules(accepted), names.join(", ")))
     };
     let outcome = if facts.stacks.is_empty() {
         Outcome::Stalled { reason: "NotSelected", message: not_selected(facts.source, &facts.passed_over) }
+    } else if testing {
+        Outcome::Progressing { reason: "Testing", message: untested(facts.tests) }
+    } else if let Tests::Failed(failures) = facts.tests {
+        let fate = if shipped.text.is_empty() { "the rules are not live" } else { "the version before stays live" };
+        Outcome::Stalled { reason: TESTS_FAILED, message: format!("{}; {fate}", failed(failures)) }
     } else if let Some(reason) = reason(&problems) {
         Outcome::Stalled { reason, message: format!("{refused} of {}: {}", rules(shipped.rules), describe(&problems)) }
     } else if !waiting.is_empty() {
@@ -86,24 +123,22 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         Outcome::Ready { reason: "Loaded", message: format!("{} live in {}", rules(accepted), names.join(", ")) }
     };
     let previous = facts.previous;
+    let mut extras = vec![accepted_condition, loaded_condition];
+    extras.extend(tests_passed(facts.tests));
+    extras.extend(matches_series(facts));
     let status = AlertRuleStatus {
         observed_generation: Some(facts.generation),
-        conditions: conditions(
-            &previous.conditions,
-            Some(facts.generation),
-            &outcome,
-            &[accepted_condition, loaded_condition],
-            now,
-        ),
-        accepted: facts.checked.then_some(accepted as i32),
-        refused: facts.checked.then_some(refused as i32),
+        conditions: conditions(&previous.conditions, Some(facts.generation), &outcome, &extras, now),
+        accepted: (facts.checked && !testing).then_some(accepted as i32),
+        refused: (facts.checked && !testing).then_some(refused as i32),
         firing: facts.firing.or(previous.firing).or(Some(0)),
         rules: problems,
         stacks: stacks.collect(),
     };
     // A rule that was found bad is told at once, and so is a wait that was told before.
     let news = status.rules != previous.rules;
-    let settled = (waiting.is_empty() && !facts.stacks.is_empty()) || news;
+    let tested = !matches!(facts.tests, Tests::Waiting { trouble: None, .. });
+    let settled = (waiting.is_empty() && !facts.stacks.is_empty() && tested) || news;
     Told { status, settled }
 }
 
@@ -119,8 +154,15 @@ pub fn was_loaded(status: &AlertRuleStatus, generation: i64) -> bool {
 /// Reason and note of the Event for every rule that is refused now and was not before.
 pub fn news(before: &AlertRuleStatus, after: &AlertRuleStatus) -> Vec<(&'static str, String)> {
     let new = after.rules.iter().filter(|problem| !before.rules.contains(problem));
+    // A test holds back all rules: that is told once.
+    let first = after.rules.iter().find(|problem| problem.reason == TESTS_FAILED);
+    let new = new.filter(|problem| problem.reason != TESTS_FAILED || Some(*problem) == first);
     new.map(|problem| {
-        let reason = if problem.reason == QUARANTINED { QUARANTINED } else { "RuleRefused" };
+        let reason = match problem.reason.as_str() {
+            QUARANTINED => QUARANTINED,
+            TESTS_FAILED => TESTS_FAILED,
+            _ => "RuleRefused",
+        };
         (reason, sentence(problem))
     })
     .collect()
@@ -130,21 +172,80 @@ fn extra(type_: &'static str, status: bool, reason: &'static str, message: Strin
     Extra { type_, status: Some(status), reason, message }
 }
 
+/// What the tests say; nothing where there are none.
+fn tests_passed(tests: &Tests) -> Option<Extra> {
+    let type_ = "TestsPassed";
+    match tests {
+        Tests::None => None,
+        Tests::Waiting { trouble, .. } => {
+            let reason = if trouble.is_some() { "NotRun" } else { "NotRunYet" };
+            Some(Extra { type_, status: None, reason, message: untested(tests) })
+        }
+        Tests::Passed(count) => {
+            let tests = if *count == 1 { "1 test".to_owned() } else { format!("{count} tests") };
+            Some(extra(type_, true, "AllPassed", format!("{tests} passed")))
+        }
+        Tests::Failed(failures) => Some(extra(type_, false, TESTS_FAILED, failed(failures))),
+    }
+}
+
+/// Whether each expression finds series. A warning: the rule is live all the same.
+fn matches_series(facts: &Facts) -> Option<Extra> {
+    const TOLD: usize = 3;
+    let type_ = "MatchesSeries";
+    let Some(missing) = facts.missing else {
+        // A new leader has not looked yet: what was said of this generation stays.
+        let same = facts.previous.observed_generation == Some(facts.generation);
+        let known = facts.previous.conditions.iter().find(|condition| condition.type_ == type_ && same)?;
+        let reason = if known.status == "True" { "Found" } else { "NoSeries" };
+        return Some(extra(type_, known.status == "True", reason, known.message.clone()));
+    };
+    if missing.is_empty() {
+        return Some(extra(type_, true, "Found", "each expression finds series".into()));
+    }
+    let more = missing.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    let told = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+    Some(extra(type_, false, "NoSeries", format!("{told}{more}; looked for in the last day")))
+}
+
+fn untested(tests: &Tests) -> String {
+    match tests {
+        Tests::Waiting { trouble: Some(why), .. } => format!("the tests could not be run, and are tried again: {why}"),
+        _ => "the tests are run by promtool in a Job before the rules become live".to_owned(),
+    }
+}
+
+/// The first failures, with expected and got.
+fn failed(failures: &[Failure]) -> String {
+    const TOLD: usize = 3;
+    // What promtool got can be long.
+    const LONGEST: usize = 600;
+    let sentence =
+        |failure: &Failure| format!("{}: {failure}", failure.field).chars().take(LONGEST).collect::<String>();
+    let told: Vec<String> = failures.iter().take(TOLD).map(sentence).collect();
+    let more = failures.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    format!("{}{more}", told.join("; "))
+}
+
 fn rules(count: usize) -> String {
     if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") }
 }
 
 /// The one reason of all refusals, or that there are several; `None` when nothing was refused.
 fn reason(problems: &[RuleProblem]) -> Option<&'static str> {
-    const REASONS: [&str; 8] = [
+    const REASONS: [&str; 10] = [
         "ParseError",
         "InvalidTemplate",
         "InvalidLabel",
         "InvalidName",
         "InvalidTier",
+        "InvalidBaseline",
         "Duplicate",
         "TooLarge",
         QUARANTINED,
+        TESTS_FAILED,
     ];
     let first = problems.first()?;
     let same = problems.iter().all(|problem| problem.reason == first.reason);
@@ -185,7 +286,7 @@ mod tests {
     use crate::rule::group::Problem;
 
     fn shipped(problems: Vec<Problem>) -> Shipped {
-        Shipped { text: "x".into(), rules: 2, problems }
+        Shipped { text: "x".into(), rules: 2, problems, reach: 0 }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -193,7 +294,7 @@ mod tests {
     }
 
     fn tell(shipped: &Shipped, waits_for: Option<&'static str>, previous: &AlertRuleStatus, now: i64) -> Told {
-        let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for };
+        let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for, retention: 0 };
         of(
             &Facts {
                 source: RuleSource::Metrics,
@@ -201,12 +302,42 @@ mod tests {
                 checked: true,
                 shipped,
                 stacks: vec![stack],
+                tests: &Tests::None,
+                missing: None,
                 passed_over: vec![],
                 firing: Some(1),
                 previous,
             },
             at(now),
         )
+    }
+
+    #[test]
+    fn a_stack_that_forgets_before_a_baseline_looks_back_says_so() {
+        let shipped = Shipped { reach: 7 * 86_400, ..Shipped::default() };
+        let said = |days: u64| {
+            let retention = days * 86_400;
+            let stack = InStack { namespace: "monitoring", name: "main", shard: Some(7), waits_for: None, retention };
+            let (stacks, previous) = (vec![stack], &AlertRuleStatus::default());
+            let facts = Facts {
+                source: RuleSource::Metrics,
+                generation: 3,
+                checked: true,
+                shipped: &shipped,
+                stacks,
+                tests: &Tests::None,
+                missing: None,
+                passed_over: vec![],
+                firing: None,
+                previous,
+            };
+            of(&facts, at(0)).status.stacks[0].message.clone()
+        };
+        assert_eq!(
+            said(5).unwrap(),
+            "a baseline looks back 1w, and this stack keeps 5d: set its prometheus.retention to 1w or more"
+        );
+        assert_eq!(said(8), None);
     }
 
     fn read(told: &Told) -> Vec<(&str, &str, &str)> {
@@ -277,6 +408,8 @@ mod tests {
             checked: true,
             shipped: &shipped,
             stacks: vec![],
+            tests: &Tests::None,
+            missing: None,
             passed_over,
             firing: None,
             previous: &previous,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::component::{alertmanager, grafana, jaeger, logs, loki, prometheus};
+use super::component::{alertmanager, exporters, grafana, jaeger, logs, loki, prometheus};
 use super::names;
 use super::validate::Stack;
 use super::workloads::Component;
@@ -81,6 +81,9 @@ pub fn build(stack: &Stack) -> Result<Plan, BuildError> {
     }
     if let Some(wanted) = &stack.grafana {
         grafana::build(stack, wanted, &mut built)?;
+    }
+    if let Some(wanted) = &stack.exporters {
+        exporters::build(stack, wanted, &mut built)?;
     }
     Ok(built)
 }

@@ -79,7 +79,7 @@ async fn channels(client: &Client, namespace: &str) -> Result<Vec<NotificationCh
     Ok(list.items)
 }
 
-/// Names of the Secrets that the channels in use, the remote writes, the stores of Loki and Jaeger and Grafana refer to.
+/// Names of the Secrets that the channels in use, the remote writes, the stores of Loki and Jaeger, Grafana and exporters refer to.
 fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> BTreeSet<String> {
     let alertmanager = spec.alertmanager.iter();
     let used: BTreeSet<&str> = alertmanager
@@ -91,7 +91,11 @@ fn referenced(spec: &MonitoringStackSpec, channels: &[NotificationChannel]) -> B
     let traces = spec.jaeger.iter().flat_map(|j| j.outside()).flat_map(|(_, store)| store.secret_refs());
     let of_grafana = spec.grafana.iter().flat_map(|g| g.admin_secret_ref.iter().chain(&g.oauth_secret_ref));
     let of_loki = spec.loki.iter().flat_map(|loki| loki.secret_refs());
+    let of_exporters = spec.exporters.iter().flat_map(|exporters| exporters.secret_refs());
     let keys = of_channels.chain(remotes).chain(traces).chain(of_loki).map(|(_, reference)| reference.name.clone());
+    let keys = keys.chain(of_exporters.map(|(_, reference)| reference.name.clone()));
+    let switch = spec.alertmanager.iter().filter_map(|a| a.dead_mans_switch.as_ref()?.url_secret_ref.as_ref());
+    let keys = keys.chain(switch.map(|reference| reference.name.clone()));
     keys.chain(of_grafana.map(|secret| secret.name.clone())).collect()
 }
 

@@ -17,8 +17,37 @@ pub const GRAFANA: &str = "grafana";
 pub const LOG_AGENT: &str = "log-agent";
 /// The same of the OpenTelemetry Collector that takes what is sent to it.
 pub const LOG_GATEWAY: &str = "log-gateway";
+/// The same of node-exporter.
+pub const NODE_EXPORTER: &str = "node-exporter";
+/// The same of kube-state-metrics.
+pub const KUBE_STATE_METRICS: &str = "kube-state-metrics";
+/// The same of the exporters of PostgreSQL.
+pub const POSTGRES_EXPORTER: &str = "postgres-exporter";
+/// The same of the exporters of MySQL.
+pub const MYSQL_EXPORTER: &str = "mysql-exporter";
+/// The same of the exporters of Redis.
+pub const REDIS_EXPORTER: &str = "redis-exporter";
+/// The same of the exporters of Kafka.
+pub const KAFKA_EXPORTER: &str = "kafka-exporter";
+/// The same of the blackbox exporter.
+pub const BLACKBOX_EXPORTER: &str = "blackbox-exporter";
 /// The components that take a changed configuration by new pods.
-pub const PARTS: [&str; 5] = [LOKI, JAEGER, GRAFANA, LOG_AGENT, LOG_GATEWAY];
+pub const PARTS: [&str; 12] = [
+    LOKI,
+    JAEGER,
+    GRAFANA,
+    LOG_AGENT,
+    LOG_GATEWAY,
+    NODE_EXPORTER,
+    KUBE_STATE_METRICS,
+    POSTGRES_EXPORTER,
+    MYSQL_EXPORTER,
+    REDIS_EXPORTER,
+    KAFKA_EXPORTER,
+    BLACKBOX_EXPORTER,
+];
+/// Label of the pods, Deployments and Services of exporters: the entry of the spec that they are about.
+pub const TARGET: &str = "evenkeel.dev/target";
 /// Label of Prometheus' pods and StatefulSets: number of the shard.
 pub const SHARD: &str = "evenkeel.dev/prometheus-shard";
 /// Annotation of pods: changed to make the kubelet refresh their volumes at once.
@@ -69,6 +98,15 @@ pub const LOKI_MEMBERLIST_PORT: i32 = 7946;
 pub const COLLECTOR_METRICS_PORT: i32 = 8888;
 /// Port of the OpenTelemetry Collector's health check.
 pub const COLLECTOR_HEALTH_PORT: i32 = 13133;
+
+/// Port of node-exporter.
+pub const NODE_EXPORTER_PORT: i32 = 9100;
+/// Port of kube-state-metrics.
+pub const KUBE_STATE_METRICS_PORT: i32 = 8080;
+/// Port of kube-state-metrics' own metrics.
+pub const KUBE_STATE_METRICS_OWN_PORT: i32 = 8081;
+/// Port of the blackbox exporter.
+pub const BLACKBOX_EXPORTER_PORT: i32 = 9115;
 
 /// ServiceAccount, Service and first StatefulSet of Prometheus.
 pub fn prometheus(stack: &str) -> String {
@@ -123,6 +161,11 @@ pub fn part_headless(stack: &str, component: &str) -> String {
 /// ConfigMap or Secret with the configuration of one of `PARTS`.
 pub fn part_config(stack: &str, component: &str) -> String {
     format!("{stack}-{component}-config")
+}
+
+/// Deployment and Service of the exporter of one entry.
+pub fn exporter(stack: &str, component: &str, target: &str) -> String {
+    format!("{}-{target}", part(stack, component))
 }
 
 /// Secret with the name and the password of Grafana's first user, where a person gave none.

@@ -75,7 +75,7 @@ impl StackObservations {
         let of = |rules: &Mutex<HashMap<Key, RuleCounts>>| {
             rules.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
         };
-        let RuleCounts { selected, accepted, rejected, loaded, slos } = of(&self.rules)?;
+        let RuleCounts { selected, accepted, rejected, loaded, slos, shipped, shipped_loaded } = of(&self.rules)?;
         let logs = of(&self.log_rules).unwrap_or_default();
         Some(RuleCounts {
             selected: selected + logs.selected,
@@ -83,6 +83,8 @@ impl StackObservations {
             rejected: rejected + logs.rejected,
             loaded: loaded + logs.loaded,
             slos: slos + logs.slos,
+            shipped: shipped + logs.shipped,
+            shipped_loaded: shipped_loaded + logs.shipped_loaded,
         })
     }
 
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn only_a_change_of_the_counts_calls_for_a_reconcile() {
         let seen = StackObservations::default();
-        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2, slos: 0 };
+        let counts = RuleCounts { selected: 1, accepted: 3, rejected: 1, loaded: 2, ..RuleCounts::default() };
         assert!(seen.set_rules("monitoring", "main", counts));
         assert!(!seen.clone().set_rules("monitoring", "main", counts));
         assert_eq!(seen.rules("monitoring", "main"), Some(counts));

@@ -51,7 +51,7 @@ impl PodFacts {
     /// `None` for a pod of nobody among `workloads`, and for one that is on its way out.
     pub fn of(pod: &Pod, workloads: &[Workload]) -> Option<Self> {
         let controller = pod.owner_references().iter().find(|r| r.controller == Some(true))?;
-        let workload = workloads.iter().find(|workload| workload.uid == controller.uid)?;
+        let workload = workloads.iter().find(|workload| workload.runs(controller, pod.labels()))?;
         if pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
@@ -141,7 +141,14 @@ mod tests {
 
     fn set() -> Workload {
         let component = Component::Prometheus(1);
-        Workload { uid: "s-1".into(), component, desired: 1, revision: Some("r1".into()), progress: None }
+        Workload {
+            uid: "s-1".into(),
+            deployment: None,
+            component,
+            desired: 1,
+            revision: Some("r1".into()),
+            progress: None,
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -217,6 +217,7 @@ pub async fn controller(
     controller
         .owns(Api::<StatefulSet>::all(client.clone()), children())
         .owns(Api::<DaemonSet>::all(client.clone()), children())
+        .owns(Api::<Deployment>::all(client.clone()), children())
         .owns(Api::<ConfigMap>::all(client.clone()), children())
         .owns(Api::<Secret>::all(client.clone()), children())
         .owns(Api::<Service>::all(client.clone()), children())

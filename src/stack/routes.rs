@@ -8,12 +8,16 @@ use kube::ResourceExt;
 use super::validate::Problem;
 use crate::api::NotificationChannel;
 use crate::api::common::SecretKeyRef;
-use crate::api::monitoring_stack::{AlertmanagerSpec, Inhibition, MuteInterval, Route};
+use crate::api::duration::PromDuration;
+use crate::api::monitoring_stack::{AlertmanagerSpec, DeadMansSwitch, Inhibition, MuteInterval, Route};
 use crate::matcher;
 use crate::nearest::nearest;
 
 /// Reason of a problem: a route names a channel that is not there.
 pub const CHANNEL_NOT_FOUND: &str = "ChannelNotFound";
+
+/// Shortest time between two signs of life.
+const SHORTEST: PromDuration = PromDuration::from_secs(10);
 
 /// What is known of the Secrets that are referred to: their keys, never their values.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +48,7 @@ impl Secrets {
 pub struct Routing {
     pub routes: Vec<Route>,
     pub default_channel: Option<String>,
+    pub dead_mans_switch: Option<DeadMansSwitch>,
     /// The channels that are used, by name.
     pub channels: BTreeMap<String, NotificationChannel>,
     pub mute_intervals: Vec<MuteInterval>,
@@ -92,6 +97,12 @@ pub fn checked(
             }
         }
     }
+    if let Some(switch) = &spec.dead_mans_switch {
+        match switch_fault(switch, secrets) {
+            Some((reason, why)) => refuse(reason, format!("spec.alertmanager.deadMansSwitch is left out: {why}")),
+            None => routing.dead_mans_switch = Some(switch.clone()),
+        }
+    }
     for (index, inhibition) in spec.inhibition.clone().unwrap_or_else(default_inhibition).into_iter().enumerate() {
         let all = inhibition.source.iter().chain(&inhibition.target);
         match all.map(|m| matcher::parse(m)).find_map(Result::err) {
@@ -136,6 +147,16 @@ fn channel_fault(
     }
     let missing = channel.spec.routed_secret_refs().find_map(|(field, wanted)| secrets.missing(field, wanted))?;
     Some(("ChannelSecretMissing", format!("NotificationChannel {name}: {missing}")))
+}
+
+fn switch_fault(switch: &DeadMansSwitch, secrets: &Secrets) -> Option<(&'static str, String)> {
+    let DeadMansSwitch { url: _, url_secret_ref, interval } = switch;
+    if *interval < SHORTEST {
+        let why = format!("interval {interval} is less than {SHORTEST}, the least that Alertmanager keeps up with");
+        return Some(("InvalidRoute", why));
+    }
+    let missing = secrets.missing("urlSecretRef", url_secret_ref.as_ref()?)?;
+    Some(("ChannelSecretMissing", missing))
 }
 
 fn route_fault(route: &Route, known_intervals: &BTreeSet<&str>) -> Option<String> {

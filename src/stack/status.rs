@@ -9,7 +9,7 @@ use super::component::{grafana_dashboards, scrape};
 use super::discovery::Namespaces;
 use super::observed::SloNeeds;
 use super::pods::{Answer, PodFacts};
-use super::validate::{Problem, Stack};
+use super::validate::{Problem, Stack, exporters};
 use super::workloads::{Component, Workload};
 use crate::api::monitoring_stack::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
 use crate::k8s::status::{Extra, Outcome, conditions};
@@ -218,6 +218,7 @@ fn passes(reason: &str) -> bool {
             | "StorageClassNotFound"
             | "TraceStoreSecretMissing"
             | "GrafanaSecretMissing"
+            | exporters::SECRET_MISSING
             | "GatewayApiMissing"
             | grafana_dashboards::INVALID
             | "LokiSecretMissing"

@@ -1,15 +1,18 @@
 //! From what a person wrote to a checked stack, from which building cannot fail. Pure.
 
+pub mod exporters;
 pub mod grafana;
 pub mod jaeger;
 pub mod logs;
 pub mod loki;
+pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Selector;
 
+use self::exporters::Exporters;
 use self::grafana::Grafana;
 use self::jaeger::Jaeger;
 use self::logs::Logs;
@@ -29,6 +32,7 @@ use crate::api::monitoring_stack::{AlertmanagerSpec, MonitoringStackSpec, Promet
 use crate::hidden::Hidden;
 use crate::k8s::meta::Owner;
 use crate::k8s::report::Reportable;
+use crate::shipped::{GROUPS, Settings};
 
 /// What a stack needs to know of its surroundings; `gather` reads it, tests and `render` make it up.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +94,7 @@ pub struct Stack {
     pub logs: Option<Logs>,
     pub jaeger: Option<Jaeger>,
     pub grafana: Option<Grafana>,
+    pub exporters: Option<Exporters>,
 }
 
 impl Stack {
@@ -194,6 +199,13 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
     let grafana = spec.grafana.as_ref();
     let grafana =
         grafana.map(|spec| grafana::check(spec, &namespaces, shipped(), &known, &mut problems)).transpose()?;
+    let interval = spec.prometheus.as_ref().map(|prometheus| prometheus.scrape_interval);
+    let exporters = spec.exporters.as_ref();
+    let exporters =
+        exporters.map(|spec| exporters::check(spec, &home.owner.name, interval, &known, &mut problems)).transpose()?;
+    let (shipped, wrong) = rules::check(spec.rules.as_ref());
+    problems.extend(wrong);
+    problems.extend(unwatched(spec, &shipped));
     let Home { owner, receiver_url, cluster_role_prefix, rotation: _ } = home;
     let stack = Stack {
         owner,
@@ -207,8 +219,24 @@ pub fn validate(spec: &MonitoringStackSpec, home: Home, known: Known) -> Result<
         logs,
         jaeger,
         grafana,
+        exporters,
     };
     Ok((stack, problems))
+}
+
+/// A dead man's switch to which nothing would be sent raises its alarm at once, and nobody knows why.
+fn unwatched(spec: &MonitoringStackSpec, shipped: &Settings) -> Option<Problem> {
+    const WATCHDOG: &str = "Watchdog";
+    let switch = spec.alertmanager.as_ref()?.dead_mans_switch.as_ref();
+    let group = GROUPS.iter().find(|group| group.alerts().any(|alert| alert.name == WATCHDOG));
+    let loaded = shipped.enabled && shipped.wants(WATCHDOG) && group.is_some_and(|group| shipped.wants(group.name));
+    let why = match (spec.prometheus.is_some(), loaded) {
+        (true, true) => return None,
+        (false, _) => "spec.prometheus, which this stack has not",
+        (true, false) => "spec.rules, which leaves it out",
+    };
+    let message = format!("spec.alertmanager.deadMansSwitch is sent the alert {WATCHDOG} of {why}: set it");
+    switch.map(|_| Problem { reason: "InvalidRoute", message })
 }
 
 fn check_prometheus(spec: &PrometheusSpec, known: &Known, problems: &mut Vec<Problem>) -> Result<Prometheus, Refused> {
@@ -272,16 +300,19 @@ fn missing_class(field: &str, component: &str, data: &Data, known: &Known) -> Op
 }
 
 fn reserved_flags(component: &'static str, pod: Option<&PodSettings>, reserved: &[&str]) -> Result<(), Refused> {
-    let arguments = pod.map_or(&[][..], |pod| &pod.extra_args);
-    let is_reserved = |argument: &&String| {
-        let flag = argument.trim_start_matches('-');
-        let name = flag.split('=').next().unwrap_or(flag);
-        argument.starts_with('-') && reserved.contains(&name.strip_prefix("no-").unwrap_or(name))
-    };
-    match arguments.iter().find(is_reserved) {
+    match reserved_flag(pod.map_or(&[][..], |pod| &pod.extra_args), reserved) {
         Some(argument) => Err(Refused::ReservedFlag { component, argument: argument.clone() }),
         None => Ok(()),
     }
+}
+
+/// The first of the arguments that is one of the reserved flags.
+fn reserved_flag<'a>(arguments: &'a [String], reserved: &[&str]) -> Option<&'a String> {
+    arguments.iter().find(|argument| {
+        let flag = argument.trim_start_matches('-');
+        let name = flag.split('=').next().unwrap_or(flag);
+        argument.starts_with('-') && reserved.contains(&name.strip_prefix("no-").unwrap_or(name))
+    })
 }
 
 fn positive(field: &'static str, value: Option<PromDuration>, example: &'static str) -> Result<(), Refused> {
@@ -349,5 +380,25 @@ mod tests {
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert!(messages[0].starts_with("spec.prometheus.storage.storageClassName \"fast\": there is no such"));
         assert!(messages[1].starts_with("spec.jaeger.storage.storageClassName \"fast\""), "{messages:?}");
+    }
+
+    #[test]
+    fn a_dead_mans_switch_needs_the_watchdog_that_it_sends() {
+        let said = |rules: serde_json::Value, prometheus: bool| {
+            let mut spec = json!({"alertmanager": {"deadMansSwitch": {"url": "https://a"}}, "rules": rules});
+            if prometheus {
+                spec["prometheus"] = json!({});
+            }
+            let spec: MonitoringStackSpec = serde_json::from_value(spec).unwrap();
+            let (settings, _) = rules::check(spec.rules.as_ref());
+            unwatched(&spec, &settings).map(|problem| problem.message)
+        };
+        assert_eq!(said(json!({}), true), None);
+        assert!(said(json!({}), false).unwrap().contains("spec.prometheus, which this stack has not"));
+        for left_out in
+            [json!({"enabled": false}), json!({"disabled": ["Watchdog"]}), json!({"disabled": ["monitoring"]})]
+        {
+            assert!(said(left_out, true).unwrap().contains("spec.rules, which leaves it out"));
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
 use super::names::{ALERTMANAGER, CONFIG_REVISION, PARTS, PROMETHEUS, SHARD};
@@ -38,10 +39,12 @@ impl Component {
     }
 }
 
-/// One StatefulSet or DaemonSet.
+/// One StatefulSet, DaemonSet or Deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     pub uid: String,
+    /// Name of a Deployment, whose pods its ReplicaSets control.
+    pub deployment: Option<String>,
     pub component: Component,
     /// Pods that there should be.
     pub desired: i32,
@@ -51,10 +54,24 @@ pub struct Workload {
     pub progress: Option<String>,
 }
 
+impl Workload {
+    /// Whether it runs a pod with this controller and these labels.
+    pub fn runs(&self, controller: &OwnerReference, labels: &BTreeMap<String, String>) -> bool {
+        match &self.deployment {
+            None => controller.uid == self.uid,
+            Some(name) => {
+                let of_template = |hash: &String| controller.name == format!("{name}-{hash}");
+                controller.kind == "ReplicaSet" && labels.get("pod-template-hash").is_some_and(of_template)
+            }
+        }
+    }
+}
+
 /// All of them.
 pub fn of(applied: &Manifests<Applied>) -> Vec<Workload> {
     let sets = applied.stateful_sets.iter().filter_map(stateful_set);
-    sets.chain(applied.daemon_sets.iter().filter_map(daemon_set)).collect()
+    let sets = sets.chain(applied.daemon_sets.iter().filter_map(daemon_set));
+    sets.chain(applied.deployments.iter().filter_map(deployment)).collect()
 }
 
 fn stateful_set(set: &StatefulSet) -> Option<Workload> {
@@ -71,6 +88,7 @@ fn stateful_set(set: &StatefulSet) -> Option<Workload> {
     };
     Some(Workload {
         uid: set.uid()?,
+        deployment: None,
         component: Component::of(set.labels())?,
         desired,
         revision: revision(spec.template.metadata.as_ref()),
@@ -91,6 +109,7 @@ fn daemon_set(set: &DaemonSet) -> Option<Workload> {
     };
     Some(Workload {
         uid: set.uid()?,
+        deployment: None,
         component: Component::of(set.labels())?,
         desired,
         revision: revision(set.spec.as_ref()?.template.metadata.as_ref()),
@@ -98,7 +117,30 @@ fn daemon_set(set: &DaemonSet) -> Option<Workload> {
     })
 }
 
-fn revision(template: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>) -> Option<String> {
+fn deployment(deployment: &Deployment) -> Option<Workload> {
+    let spec = deployment.spec.as_ref()?;
+    let desired = spec.replicas.unwrap_or(1);
+    let (name, status) = (deployment.name_any(), deployment.status.clone().unwrap_or_default());
+    let updated = status.updated_replicas.unwrap_or_default();
+    let progress =
+        if status.observed_generation.unwrap_or_default() < deployment.metadata.generation.unwrap_or_default() {
+            Some(changed("Deployment", &name))
+        } else if updated < desired {
+            Some(outdated("Deployment", &name, updated, desired))
+        } else {
+            None
+        };
+    Some(Workload {
+        uid: deployment.uid()?,
+        deployment: Some(name),
+        component: Component::of(deployment.labels())?,
+        desired,
+        revision: revision(spec.template.metadata.as_ref()),
+        progress,
+    })
+}
+
+fn revision(template: Option<&ObjectMeta>) -> Option<String> {
     template?.annotations.as_ref()?.get(CONFIG_REVISION).cloned()
 }
 
@@ -144,5 +186,28 @@ mod tests {
         assert_eq!(done.revision.as_deref(), Some("r7"));
         let under_way = agent(counts(1)).progress.unwrap();
         assert_eq!(under_way, "1 of 3 pods of DaemonSet main-log-agent have its present template");
+    }
+
+    #[test]
+    fn pods_of_a_deployment_are_those_of_its_replica_sets() {
+        let set = serde_json::from_value(json!({
+            "metadata": {
+                "name": "main-postgres-exporter-orders", "uid": "d-1", "generation": 2,
+                "labels": {"app.kubernetes.io/component": "postgres-exporter"},
+            },
+            "spec": {"selector": {}, "template": {}, "replicas": 1},
+            "status": {"observedGeneration": 2, "updatedReplicas": 0},
+        }));
+        let applied = Manifests::<Applied> { deployments: vec![set.unwrap()], ..Manifests::default() };
+        let workload = of(&applied).remove(0);
+        let progress = workload.progress.clone().unwrap();
+        assert_eq!(progress, "0 of 1 pods of Deployment main-postgres-exporter-orders have its present template");
+        let runs = |kind: &str, name: &str, hash: &str| {
+            let controller = OwnerReference { kind: kind.into(), name: name.into(), ..OwnerReference::default() };
+            workload.runs(&controller, &BTreeMap::from([("pod-template-hash".to_owned(), hash.to_owned())]))
+        };
+        assert!(runs("ReplicaSet", "main-postgres-exporter-orders-7d4f", "7d4f"));
+        assert!(!runs("ReplicaSet", "main-postgres-exporter-orders-eu-7d4f", "7d4f"), "another entry's");
+        assert!(!runs("StatefulSet", "main-postgres-exporter-orders-7d4f", "7d4f"));
     }
 }

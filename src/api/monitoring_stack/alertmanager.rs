@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Storage, one};
-use crate::api::common::PodSettings;
+use crate::api::common::{PodSettings, SecretKeyRef};
 use crate::api::duration::PromDuration;
 
 /// How Alertmanager runs, and whom it tells what.
@@ -28,6 +28,10 @@ pub struct AlertmanagerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub default_channel: Option<String>,
+    /// A URL outside that hears, again and again, that the whole way from Prometheus to Alertmanager is open: it raises the
+    /// alarm when it hears nothing. Sent is the alert Watchdog, which ships with Evenkeel. Absent: nobody watches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_mans_switch: Option<DeadMansSwitch>,
     /// Named times at which routes may keep silent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -63,6 +67,7 @@ impl Default for AlertmanagerSpec {
             replicas: 1,
             routes: vec![],
             default_channel: None,
+            dead_mans_switch: None,
             mute_intervals: vec![],
             inhibition: None,
             storage: None,
@@ -72,6 +77,30 @@ impl Default for AlertmanagerSpec {
             pod: None,
         }
     }
+}
+
+/// Who raises the alarm when nothing is heard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.urlSecretRef)")
+        .message("deadMansSwitch: set exactly one of url and urlSecretRef")
+)]
+pub struct DeadMansSwitch {
+    /// Where the alert is sent by POST, for example https://watch.example.com/ping/1234.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(max = 2048))]
+    pub url: Option<String>,
+    /// The same in a Secret, where the URL itself is the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_secret_ref: Option<SecretKeyRef>,
+    /// How often it is sent, 10s or more. Whoever listens should be patient for some of these. Default: 1m.
+    #[serde(default = "default_interval")]
+    pub interval: PromDuration,
+}
+
+fn default_interval() -> PromDuration {
+    PromDuration::from_mins(1)
 }
 
 /// Who is told of which alerts. A route with an error is left out, and the status says so; alerts go on to the routes

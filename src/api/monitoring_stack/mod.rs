@@ -1,15 +1,22 @@
 //! MonitoringStack: which components run, how large, where they look for rules and targets, who hears of alerts.
 
 mod alertmanager;
+mod exporters;
 mod grafana;
 mod jaeger;
 mod log_pipeline;
 mod logs;
 mod loki;
+mod probes;
 mod prometheus;
+mod rules;
 mod status;
 
-pub use alertmanager::{AlertmanagerSpec, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
+pub use alertmanager::{AlertmanagerSpec, DeadMansSwitch, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
+pub use exporters::{
+    Exporter, ExportersSpec, KafkaSasl, KafkaTarget, KafkaTls, KubeStateMetrics, MysqlTarget, NodeExporter,
+    PostgresTarget, RedisTarget, SaslMechanism,
+};
 pub use grafana::{Dashboards, GatewayRef, GrafanaIngress, GrafanaPlugin, GrafanaRoute, GrafanaSpec, SecretRef};
 pub use jaeger::{JaegerSpec, OperationSampling, Sampling, ServiceSampling, TraceStore};
 pub use log_pipeline::{
@@ -21,7 +28,9 @@ pub use logs::{
     TcpLogs,
 };
 pub use loki::{LokiLimits, LokiSpec, ObjectStore, StreamRetention};
+pub use probes::{DnsProbe, HttpMethod, HttpProbe, IpFamily, Probe, ProbeModule, TcpProbe};
 pub use prometheus::{BasicAuth, PrometheusSpec, RemoteWrite, Scrape};
+pub use rules::{RulesSpec, ThresholdValue};
 pub use status::{ComponentStatus, MonitoringStackStatus, RuleCounts, TargetCounts};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -39,7 +48,7 @@ use super::slo::Compatibility;
     group = "evenkeel.dev",
     version = "v1alpha1",
     kind = "MonitoringStack",
-    doc = "A monitoring stack: Prometheus, Alertmanager, Loki, Jaeger, Grafana and log agents, run, configured and kept in order by Evenkeel.",
+    doc = "A monitoring stack: Prometheus, Alertmanager, Loki, Jaeger, Grafana, log agents and exporters, run, configured and kept in order by Evenkeel.",
     namespaced,
     status = "MonitoringStackStatus",
     shortname = "mstack",
@@ -69,8 +78,8 @@ use super::slo::Compatibility;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.prometheus) || has(self.alertmanager) || has(self.loki) || has(self.logs) || has(self.jaeger) || has(self.grafana)")
-        .message("a stack without components does nothing: set prometheus, alertmanager, loki, logs, jaeger or grafana ({} takes the defaults)")
+    validation = Rule::new("has(self.prometheus) || has(self.alertmanager) || has(self.loki) || has(self.logs) || has(self.jaeger) || has(self.grafana) || has(self.exporters)")
+        .message("a stack without components does nothing: set prometheus, alertmanager, loki, logs, jaeger, grafana or exporters ({} takes the defaults)")
 )]
 pub struct MonitoringStackSpec {
     /// Where AlertRules, SLOs and scrape targets are found. Absent: in this namespace only. `{}`: in all namespaces.
@@ -95,6 +104,13 @@ pub struct MonitoringStackSpec {
     /// Grafana: shows metrics, logs and traces. Absent: none is run. `{}`: one with the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grafana: Option<GrafanaSpec>,
+    /// Exporters: what is measured that does not say so by itself. Absent: none is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exporters: Option<ExportersSpec>,
+    /// The rules that ship with Evenkeel: which are switched off, and their thresholds. Absent: all of them for what this
+    /// stack runs, with their defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesSpec>,
     /// Names of other tools whose series every SLO of this stack records as well, as though the SLO itself said so: `sloth`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]

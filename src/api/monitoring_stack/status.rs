@@ -33,7 +33,8 @@ pub struct MonitoringStackStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
-    /// prometheus, alertmanager, loki, log-agent, log-gateway, jaeger or grafana.
+    /// prometheus, alertmanager, loki, log-agent, log-gateway, jaeger, grafana, or an exporter: node-exporter,
+    /// kube-state-metrics, postgres-exporter, mysql-exporter, redis-exporter, kafka-exporter, blackbox-exporter.
     pub name: String,
     /// Version that the component itself reports, or else the tag of the image that its pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +71,12 @@ pub struct RuleCounts {
     /// SLOs that this stack selects. Their rules are not counted above: the SLO's own status says whether they are loaded.
     #[serde(default)]
     pub slos: i64,
+    /// Rules that ship with Evenkeel, of the groups that this stack has. They are not counted above.
+    #[serde(default)]
+    pub shipped: i64,
+    /// Those of them that every Prometheus of the stack has loaded.
+    #[serde(default)]
+    pub shipped_loaded: i64,
 }
 
 /// Targets by their state.

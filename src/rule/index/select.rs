@@ -38,7 +38,7 @@ impl Index {
         let stack = self.stacks.entry(key.clone()).or_insert_with(|| {
             let mut packing = Packing::default();
             pods.into_iter().flatten().for_each(|(_, pod)| packing.pod_seen(pod.clone()));
-            Stack { owner, discovery: None, paused, settings, selects: Err(String::new()), packing }
+            Stack { owner, discovery: None, paused, settings, ships: None, selects: Err(String::new()), packing }
         });
         stack.paused = paused;
         stack.discovery = discovery;
@@ -53,12 +53,14 @@ impl Index {
             let all: Vec<Key> = self.rules.keys().cloned().collect();
             all.iter().for_each(|rule| self.place(rule, None));
         }
+        self.ship_with(&key, &object.spec);
     }
 
     /// A stack is gone; its ConfigMaps go by their owner reference.
     pub fn stack_deleted(&mut self, key: &str) {
         let Some(stack) = self.stacks.remove(key) else { return };
         self.changed.extend(stack.packing.rules().cloned());
+        self.unship(key);
         // Those that nobody selects name every stack that there is.
         self.changed.extend(self.unselected());
     }

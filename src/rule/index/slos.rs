@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::tested::Tests;
 use super::{Entry, Index, OfSlo};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, StackLoad};
 use crate::k8s::meta::digest;
@@ -88,7 +89,7 @@ impl Index {
                 false => For::All,
             };
             let group = Group::cut(&text);
-            let shipped = Shipped { rules: group.pieces.len(), problems: vec![], text: text.clone() };
+            let shipped = Shipped { rules: group.pieces.len(), problems: vec![], text: text.clone(), reach: 0 };
             let of_slo = OfSlo { for_, source: digest([&*text], 16), was_loaded: true };
             self.rules.insert(key.clone(), entry(slo, shipped, of_slo));
             self.place(&key, Some(""));
@@ -167,7 +168,10 @@ fn entry(slo: &Slo, shipped: Shipped, of_slo: OfSlo) -> Entry {
         labels: slo.labels.clone(),
         shipped,
         status: AlertRuleStatus::default(),
+        tests: Tests::None,
+        missing: None,
         slo: Some(of_slo),
+        stack: None,
     }
 }
 
@@ -196,7 +200,7 @@ fn shipped(text: &str, refused: &[RuleProblem]) -> Shipped {
         index += 1;
         known.is_none()
     });
-    Shipped { text: group.to_text().into(), rules, problems }
+    Shipped { text: group.to_text().into(), rules, problems, reach: 0 }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Loader {
         }
     }
 
-    fn one_of_each_shard(&self, stack: &str) -> Vec<Pod> {
+    pub(super) fn one_of_each_shard(&self, stack: &str) -> Vec<Pod> {
         let mut pods = BTreeMap::new();
         for pod in self.index.packing(stack).into_iter().flat_map(|packing| packing.pods()).filter(|pod| pod.ready) {
             pods.entry(pod.shard.clone()).or_insert_with(|| pod.clone());

@@ -17,6 +17,7 @@ use crate::k8s::meta::{Owner, digest};
 use crate::rule::compile::compile_with;
 use crate::rule::group::{Group, Shipped};
 use crate::rule::index::key;
+use crate::rule::index::tested::Tests;
 use crate::rule::packing::Key;
 use crate::rule::status::{self, Facts, InStack, Told};
 use crate::stack::discovery::{self, Namespaces};
@@ -152,7 +153,7 @@ impl Memory {
         }
         let before = self.rules.remove(&key).filter(|entry| entry.uid == uid).map(|entry| entry.shipped.text);
         let text = before.or_else(|| self.recovered.remove(&*key).map(String::into_boxed_str)).unwrap_or_default();
-        let shipped = Shipped { text, rules: object.spec.rules.len(), problems: vec![] };
+        let shipped = Shipped { text, rules: object.spec.rules.len(), problems: vec![], reach: 0 };
         let spec = object.spec.clone();
         self.rules.insert(key, Entry { uid, generation, labels, spec, shipped, judged: false, status });
     }
@@ -324,7 +325,9 @@ impl Memory {
                 let shard = packed.get(rule).copied().flatten();
                 let file = shard.and_then(|number| Some((number, files.get(&number)?)));
                 let waits_for = self.waits_for(stack, entry, file);
-                let of = InStack { namespace: &stack.owner.namespace, name: &stack.owner.name, shard, waits_for };
+                let (namespace, name) = (&*stack.owner.namespace, &*stack.owner.name);
+                // No baseline looks back in Loki.
+                let of = InStack { namespace, name, shard, waits_for, retention: 0 };
                 let reports = stack.pods.values().filter_map(|pod| pod.report.as_ref());
                 let firing = reports.filter_map(|report| report.firing.get(&**rule)).max().copied();
                 places.entry(rule).or_default().push((of, firing.unwrap_or_default()));
@@ -341,6 +344,8 @@ impl Memory {
                 shipped: &entry.shipped,
                 passed_over: if stacks.is_empty() { self.passed_over(rule) } else { vec![] },
                 stacks,
+                tests: &Tests::None,
+                missing: None,
                 firing,
                 previous: &entry.status,
             };

@@ -87,7 +87,8 @@ fn stateful_set(stack: &Stack, alertmanager: &Alertmanager) -> StatefulSet {
         ..Volume::default()
     };
     let refs = alertmanager.routing.channels.values().flat_map(|c| c.spec.routed_secret_refs()).map(|(_, r)| r);
-    let credentials = pod::secrets_volume("secrets", refs);
+    let switch = alertmanager.routing.dead_mans_switch.iter().filter_map(|switch| switch.url_secret_ref.as_ref());
+    let credentials = pod::secrets_volume("secrets", refs.chain(switch));
     let mut mounts = vec![pod::mount("config", CONFIG_DIR, true), pod::mount("receiver-token", TOKEN_DIR, true)];
     mounts.extend(credentials.iter().map(|volume| pod::mount(&volume.name, receivers::SECRETS_DIR, true)));
     let workload = pod::Workload {

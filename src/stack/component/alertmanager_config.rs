@@ -3,15 +3,17 @@
 use serde::Serialize;
 
 use crate::api::duration::PromDuration;
-use crate::api::monitoring_stack::{Inhibition, MuteInterval};
+use crate::api::monitoring_stack::{DeadMansSwitch, Inhibition, MuteInterval};
 use crate::api::response_run::DRILL;
-use crate::notify::receivers::{HttpConfig, Receiver, WebhookConfig, receiver};
+use crate::notify::receivers::{HttpConfig, Receiver, SECRETS_DIR, WebhookConfig, receiver, relative};
 use crate::stack::routes::Routing;
 
 /// Receiver of the operator itself. With a slash, so that no channel can have its name.
 pub const OPERATOR: &str = "evenkeel/operator";
 /// Receiver that tells nobody.
 pub const NOBODY: &str = "evenkeel/nobody";
+/// Receiver of the signs of life.
+pub const DEAD_MANS_SWITCH: &str = "evenkeel/dead-mans-switch";
 /// The token by which Alertmanager proves itself to the operator.
 pub const TOKEN_DIR: &str = "/etc/alertmanager/receiver-token";
 
@@ -85,11 +87,15 @@ pub struct TimeRange {
     pub end_time: String,
 }
 
+/// Of the rules that ship: see `shipped/monitoring.rs`.
+const WATCHDOG: &str = r#"alertname="Watchdog""#;
+
 impl Config {
     /// The whole configuration, without the mark of its revision. `receiver_url` is the base URL of the operator.
     pub fn of(routing: &Routing, receiver_url: &str) -> Self {
         let mut receivers = vec![operator_receiver(receiver_url)];
         receivers.push(Receiver { name: NOBODY.into(), ..Receiver::default() });
+        receivers.extend(routing.dead_mans_switch.as_ref().map(switch_receiver));
         receivers.extend(routing.channels.values().map(receiver));
         Self {
             route: Route {
@@ -98,7 +104,7 @@ impl Config {
                 group_wait: Some(PromDuration::from_secs(30)),
                 group_interval: Some(PromDuration::from_mins(5)),
                 repeat_interval: Some(PromDuration::from_mins(4 * 60)),
-                routes: [drill_route(), operator_route()].into_iter().chain(routing.routes.iter().map(route)).collect(),
+                routes: routes(routing),
                 ..Route::default()
             },
             inhibit_rules: routing.inhibition.iter().map(inhibit_rule).collect(),
@@ -107,6 +113,15 @@ impl Config {
             templates: vec![],
         }
     }
+}
+
+/// Last, when there is a default channel: the Watchdog that always fires is only for who asks for it by a route.
+fn routes(routing: &Routing) -> Vec<Route> {
+    let watchdog = Route { receiver: NOBODY.into(), matchers: vec![WATCHDOG.into()], ..Route::default() };
+    let own = routing.routes.iter().map(route);
+    let last = routing.default_channel.iter().map(|_| watchdog.clone());
+    let switch = routing.dead_mans_switch.as_ref().map(switch_route);
+    [drill_route(), operator_route()].into_iter().chain(switch).chain(own).chain(last).collect()
 }
 
 /// First: the alert of a drill goes to the operator and to nobody else.
@@ -124,6 +139,37 @@ fn operator_route() -> Route {
         repeat_interval: Some(PromDuration::from_mins(5)),
         continue_: true,
         ..Route::default()
+    }
+}
+
+/// A sign of life in each interval. Alertmanager looks once in a group interval whether the repeat interval has passed: with
+/// two of the same length every other one would be left out.
+fn switch_route(switch: &DeadMansSwitch) -> Route {
+    Route {
+        receiver: DEAD_MANS_SWITCH.into(),
+        matchers: vec![WATCHDOG.into()],
+        group_by: vec!["alertname".into()],
+        group_wait: Some(PromDuration::from_secs(0)),
+        group_interval: Some(switch.interval),
+        repeat_interval: Some(PromDuration(switch.interval.0 / 2)),
+        continue_: true,
+        ..Route::default()
+    }
+}
+
+fn switch_receiver(switch: &DeadMansSwitch) -> Receiver {
+    let file = |secret: &_| format!("{SECRETS_DIR}/{}", relative(secret));
+    Receiver {
+        name: DEAD_MANS_SWITCH.into(),
+        webhook_configs: vec![WebhookConfig {
+            // Its end is told by silence.
+            send_resolved: false,
+            url: switch.url.clone(),
+            url_file: switch.url_secret_ref.as_ref().map(file),
+            max_alerts: 0,
+            http_config: None,
+        }],
+        ..Receiver::default()
     }
 }
 

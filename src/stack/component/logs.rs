@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HostPathVolumeSource, KeyToPath,
-    Service, ServicePort, Toleration, Volume, VolumeMount,
+    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, KeyToPath, Service, ServicePort,
+    Toleration, Volume, VolumeMount,
 };
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::otelcol_common::DATA_DIR;
 use super::otelcol_config::Config;
-use super::{image, otelcol_agent, otelcol_gateway, pod};
+use super::{binding, image, otelcol_agent, otelcol_gateway, pod};
 use crate::api::common::PodSettings;
 use crate::k8s::meta::digest;
 use crate::stack::build::{self, BuildError, Part, Plan};
-use crate::stack::discovery::Namespaces;
 use crate::stack::names;
 use crate::stack::validate::Stack;
 use crate::stack::validate::logs::{Gateway, Logs};
@@ -50,8 +47,8 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
     let data = format!("/var/lib/evenkeel/{}/{}", owner.namespace, name);
     let mut volumes = vec![
         config_volume(&owner.name, logs, names::LOG_AGENT),
-        host_path("logs", "/var/log", "Directory"),
-        host_path("positions", &data, "DirectoryOrCreate"),
+        pod::host_path("logs", "/var/log", "Directory"),
+        pod::host_path("positions", &data, "DirectoryOrCreate"),
     ];
     let mut mounts = vec![
         pod::mount("config", CONFIG_DIR, true),
@@ -59,7 +56,7 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
         pod::mount("positions", DATA_DIR, false),
     ];
     if spec.journal.is_some() {
-        volumes.push(host_path("host", "/", "Directory"));
+        volumes.push(pod::host_path("host", "/", "Directory"));
         mounts.push(pod::mount("host", otelcol_agent::HOST, true));
     }
     let mut container = collector(logs, names::LOG_AGENT, mounts, vec![]);
@@ -94,41 +91,11 @@ fn agent(stack: &Stack, logs: &Logs, config: &Config, plan: &mut Plan) -> Result
     manifests.config_maps.push(map);
     manifests.service_accounts.push(pod::service_account(owner, name, names::LOG_AGENT));
     if spec.containers.is_some() {
-        bind(stack, plan);
+        // The right to read which pods there are, where logs are read.
+        binding::bind(stack, "collector", names::LOG_AGENT, &mut plan.manifests);
     }
     plan.parts.push(Part { name: names::LOG_AGENT, url: String::new(), storage: format!("{data} of each node") });
     Ok(())
-}
-
-/// The right to read which pods there are, where logs are read; the role itself comes with the chart.
-fn bind(stack: &Stack, plan: &mut Plan) {
-    let owner = &stack.owner;
-    let metadata = owner.child(names::binding(&owner.namespace, &owner.name, "collector"), names::LOG_AGENT);
-    let role_ref = RoleRef {
-        api_group: "rbac.authorization.k8s.io".into(),
-        kind: "ClusterRole".into(),
-        name: format!("{}-collector", stack.cluster_role_prefix),
-    };
-    let subjects = Some(vec![Subject {
-        kind: "ServiceAccount".into(),
-        name: names::part(&owner.name, names::LOG_AGENT),
-        namespace: Some(owner.namespace.clone()),
-        ..Subject::default()
-    }]);
-    match &stack.namespaces {
-        Namespaces::All => plan.manifests.cluster_role_bindings.push(ClusterRoleBinding {
-            metadata: ObjectMeta { namespace: None, ..metadata },
-            role_ref,
-            subjects,
-        }),
-        Namespaces::These(namespaces) => {
-            plan.manifests.role_bindings.extend(namespaces.iter().map(|namespace| RoleBinding {
-                metadata: ObjectMeta { namespace: Some(namespace.clone()), ..metadata.clone() },
-                role_ref: role_ref.clone(),
-                subjects: subjects.clone(),
-            }));
-        }
-    }
 }
 
 fn gateway(stack: &Stack, logs: &Logs, wanted: &Gateway, plan: &mut Plan) -> Result<(), BuildError> {
@@ -284,9 +251,4 @@ fn config_volume(stack: &str, logs: &Logs, component: &str) -> Volume {
         }),
         ..Volume::default()
     }
-}
-
-fn host_path(name: &str, path: &str, kind: &str) -> Volume {
-    let host_path = HostPathVolumeSource { path: path.into(), type_: Some(kind.into()) };
-    Volume { name: name.into(), host_path: Some(host_path), ..Volume::default() }
 }

@@ -2,14 +2,21 @@
 
 pub mod alertmanager;
 pub mod alertmanager_config;
+pub mod binding;
+pub mod blackbox;
+pub mod blackbox_config;
+pub mod exporter_targets;
+pub mod exporters;
 pub mod grafana;
 pub mod grafana_config;
 pub mod grafana_dashboards;
 pub mod jaeger;
 pub mod jaeger_config;
+pub mod kube_state;
 pub mod logs;
 pub mod loki;
 pub mod loki_config;
+pub mod node_exporter;
 pub mod otelcol_agent;
 pub mod otelcol_common;
 pub mod otelcol_config;
@@ -23,6 +30,7 @@ pub mod pod;
 pub mod prometheus;
 pub mod prometheus_config;
 pub mod scrape;
+pub mod scrape_exporters;
 
 /// The images that run where a stack names none, and their registries for `version`. The one place.
 pub mod image {
@@ -51,6 +59,35 @@ pub mod image {
     pub const GRAFANA: &str = "docker.io/grafana/grafana";
     /// Tag of Grafana.
     pub const GRAFANA_VERSION: &str = "12.3.0";
+
+    /// Registry and repository of node-exporter.
+    pub const NODE_EXPORTER: &str = "quay.io/prometheus/node-exporter";
+    /// Tag of node-exporter.
+    pub const NODE_EXPORTER_VERSION: &str = "v1.10.2";
+    /// Registry and repository of kube-state-metrics.
+    pub const KUBE_STATE_METRICS: &str = "registry.k8s.io/kube-state-metrics/kube-state-metrics";
+    /// Tag of kube-state-metrics.
+    pub const KUBE_STATE_METRICS_VERSION: &str = "v2.20.0";
+    /// Registry and repository of the exporter of PostgreSQL.
+    pub const POSTGRES_EXPORTER: &str = "quay.io/prometheuscommunity/postgres-exporter";
+    /// Tag of the exporter of PostgreSQL.
+    pub const POSTGRES_EXPORTER_VERSION: &str = "v0.18.1";
+    /// Registry and repository of the exporter of MySQL.
+    pub const MYSQL_EXPORTER: &str = "quay.io/prometheus/mysqld-exporter";
+    /// Tag of the exporter of MySQL.
+    pub const MYSQL_EXPORTER_VERSION: &str = "v0.18.0";
+    /// Registry and repository of the exporter of Redis.
+    pub const REDIS_EXPORTER: &str = "docker.io/oliver006/redis_exporter";
+    /// Tag of the exporter of Redis.
+    pub const REDIS_EXPORTER_VERSION: &str = "v1.80.0";
+    /// Registry and repository of the exporter of Kafka.
+    pub const KAFKA_EXPORTER: &str = "docker.io/danielqsj/kafka-exporter";
+    /// Tag of the exporter of Kafka.
+    pub const KAFKA_EXPORTER_VERSION: &str = "v1.9.0";
+    /// Registry and repository of the blackbox exporter.
+    pub const BLACKBOX_EXPORTER: &str = "quay.io/prometheus/blackbox-exporter";
+    /// Tag of the blackbox exporter.
+    pub const BLACKBOX_EXPORTER_VERSION: &str = "v0.28.0";
 
     /// The image of a component: a whole one, else the default repository with a tag.
     pub fn of(repository: &str, default: &str, version: Option<&str>, image: Option<&str>) -> String {

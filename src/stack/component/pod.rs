@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{
+    DaemonSet, DaemonSetSpec, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet,
+    StatefulSetSpec, StatefulSetUpdateStrategy,
+};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm,
-    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
-    SeccompProfile, SecretProjection, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume,
-    VolumeMount, VolumeProjection, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    HTTPGetAction, HostPathVolumeSource, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Service,
+    ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount, VolumeProjection, VolumeResourceRequirements,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -26,7 +30,7 @@ pub const NOBODY: i64 = 65534;
 /// The kubelet keeps the last lines of the log of a container that fails, so that the status can repeat them.
 pub const LAST_WORDS: &str = "FallbackToLogsOnError";
 
-/// What a component wants of its StatefulSet or DaemonSet.
+/// What a component wants of its StatefulSet, DaemonSet or Deployment.
 pub struct Workload<'a> {
     pub owner: &'a Owner,
     pub component: &'static str,
@@ -90,6 +94,33 @@ pub fn daemon_set(workload: Workload) -> DaemonSet {
     }
 }
 
+/// The Deployment of a component that keeps nothing: one pod.
+pub fn deployment(workload: Workload) -> Deployment {
+    let Workload { owner, component, name, labels, .. } = &workload;
+    let mut metadata = owner.child(name.clone(), component);
+    metadata.labels.get_or_insert_default().extend(labels.clone());
+    let mut selector = owner.selector(component);
+    selector.extend(labels.clone());
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(1),
+            // The old pod goes first: two would be measured twice, and take two connections.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(0)),
+                    max_unavailable: Some(IntOrString::Int(1)),
+                }),
+            }),
+            selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
+            template: template(&workload, false),
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
 fn template(workload: &Workload, several: bool) -> PodTemplateSpec {
     let settings = workload.settings.cloned().unwrap_or_default();
     let mut labels = settings.labels;
@@ -149,6 +180,7 @@ fn requests(component: &str) -> ResourceRequirements {
         names::PROMETHEUS => ("50m", "256Mi"),
         names::LOKI => ("50m", "192Mi"),
         names::GRAFANA => ("20m", "128Mi"),
+        names::KUBE_STATE_METRICS => ("10m", "64Mi"),
         names::JAEGER | names::LOG_AGENT | names::LOG_GATEWAY => ("20m", "96Mi"),
         _ => ("10m", "32Mi"),
     };
@@ -198,12 +230,12 @@ fn claim_template(workload: &Workload) -> Option<PersistentVolumeClaim> {
     })
 }
 
-fn runtime_default() -> SeccompProfile {
+pub fn runtime_default() -> SeccompProfile {
     SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }
 }
 
 /// Pod Security "restricted", and a root that cannot be written.
-fn restricted(user: i64) -> SecurityContext {
+pub fn restricted(user: i64) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
@@ -275,6 +307,12 @@ pub fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }
+}
+
+/// A file or folder of the node.
+pub fn host_path(name: &str, path: &str, kind: &str) -> Volume {
+    let host_path = HostPathVolumeSource { path: path.into(), type_: Some(kind.into()) };
+    Volume { name: name.into(), host_path: Some(host_path), ..Volume::default() }
 }
 
 pub fn port(name: &str, port: i32) -> ContainerPort {

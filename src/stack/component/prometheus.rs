@@ -81,9 +81,9 @@ fn bind(stack: &Stack, prometheus: &Prometheus, manifests: &mut Manifests<Built>
         manifests.cluster_role_bindings.push(cluster_binding(stack, "discovery"));
     }
     if let Namespaces::These(namespaces) = looked_in {
-        // Where the log agents are.
+        // Where the log agents and the exporters on each node are.
         let own = &stack.owner.namespace;
-        if finds_agents(stack) && !namespaces.contains(own) && !(wanted.api_server && own == "default") {
+        if finds_pods(stack) && !namespaces.contains(own) && !(wanted.api_server && own == "default") {
             manifests.role_bindings.push(role_binding(stack, own));
         }
         manifests.role_bindings.extend(namespaces.iter().map(|namespace| role_binding(stack, namespace)));
@@ -97,8 +97,11 @@ fn bind(stack: &Stack, prometheus: &Prometheus, manifests: &mut Manifests<Built>
     }
 }
 
-fn finds_agents(stack: &Stack) -> bool {
-    stack.logs.as_ref().is_some_and(|logs| logs.reads_nodes())
+/// Whether there are components on each node, which are discovered.
+fn finds_pods(stack: &Stack) -> bool {
+    let exporters = stack.exporters.as_ref();
+    let on_nodes = exporters.is_some_and(|exporters| exporters.spec.node.is_some());
+    on_nodes || stack.logs.as_ref().is_some_and(|logs| logs.reads_nodes())
 }
 
 fn role_binding(stack: &Stack, namespace: &str) -> RoleBinding {
@@ -244,7 +247,7 @@ fn stateful_set(stack: &Stack, prometheus: &Prometheus, shard: i32) -> k8s_opena
             || scrape.kubelet
             || scrape.cadvisor
             || scrape.api_server
-            || finds_agents(stack),
+            || finds_pods(stack),
         container: Container {
             name: names::PROMETHEUS.into(),
             image: Some(image::of(

@@ -41,9 +41,18 @@ pub struct Runtime {
 pub struct ScrapeConfig {
     pub job_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_interval: Option<PromDuration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_timeout: Option<PromDuration>,
+    /// What the target says of itself wins over what is known of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub honor_labels: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_path: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub honor_timestamps: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

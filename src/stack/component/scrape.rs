@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::prometheus_config::{
     Authorization, KubernetesSd, Relabel, ScrapeConfig, SdNamespaces, SdSelector, StaticConfig, TlsConfig,
 };
+use super::scrape_exporters::{self, PROBES, TARGET_PARAMETER};
 use crate::stack::discovery::Namespaces;
 use crate::stack::names;
 use crate::stack::validate::{Prometheus, Stack};
@@ -44,6 +45,9 @@ pub fn configs(stack: &Stack, prometheus: &Prometheus, shard: i32) -> Vec<Scrape
         configs.push(api_server());
     }
     configs.extend(own(stack, prometheus));
+    if let Some(exporters) = &stack.exporters {
+        configs.extend(scrape_exporters::configs(stack, exporters, prometheus.spec.scrape_interval));
+    }
     if prometheus.spec.shards > 1 {
         for config in &mut configs {
             config.relabel_configs.extend(share(&config.job_name, prometheus.spec.shards, shard));
@@ -55,7 +59,12 @@ pub fn configs(stack: &Stack, prometheus: &Prometheus, shard: i32) -> Vec<Scrape
 /// Targets that are this shard's. What the annotations find is divided by namespace and job, so that one shard has all
 /// of a job and a rule about it is exact; the rest by address.
 fn share(pool: &str, shards: i32, shard: i32) -> [Relabel; 2] {
-    let by = if matches!(pool, PODS | SERVICES) { vec!["namespace", "job"] } else { vec!["__address__"] };
+    let by = match pool {
+        PODS | SERVICES => vec!["namespace", "job"],
+        // All probes have the one address.
+        pool if pool.starts_with(PROBES) => vec![TARGET_PARAMETER],
+        _ => vec!["__address__"],
+    };
     let hash = Relabel {
         modulus: Some(shards),
         target_label: Some("__tmp_shard".into()),
@@ -243,29 +252,26 @@ fn own(stack: &Stack, prometheus: &Prometheus) -> Vec<ScrapeConfig> {
             )
         }));
         if logs.reads_nodes() {
-            configs.push(agents(stack));
+            configs.push(of_component(stack, names::LOG_AGENT, names::COLLECTOR_METRICS_PORT));
         }
     }
     configs
 }
 
-/// The log agents: as many as there are nodes, so they are discovered. The right to list pods may end elsewhere; then
-/// they are not scraped.
-fn agents(stack: &Stack) -> ScrapeConfig {
-    let selector = stack.owner.selector(names::LOG_AGENT);
+/// The pods of a component that is on each node: they are discovered. The right to list pods may end elsewhere; then they
+/// are not scraped.
+pub(super) fn of_component(stack: &Stack, component: &str, port: i32) -> ScrapeConfig {
+    let selector = stack.owner.selector(component);
     let label: Vec<String> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
     ScrapeConfig {
-        job_name: names::LOG_AGENT.into(),
+        job_name: component.into(),
         kubernetes_sd_configs: vec![KubernetesSd {
             role: "pod".into(),
             namespaces: Some(SdNamespaces { names: vec![stack.owner.namespace.clone()] }),
             selectors: vec![SdSelector { role: "pod".into(), label: label.join(",") }],
         }],
-        relabel_configs: [
-            vec![keep(&[&format!("{POD}_container_port_number")], &names::COLLECTOR_METRICS_PORT.to_string())],
-            place().to_vec(),
-        ]
-        .concat(),
+        relabel_configs: [vec![keep(&[&format!("{POD}_container_port_number")], &port.to_string())], place().to_vec()]
+            .concat(),
         ..ScrapeConfig::default()
     }
 }
@@ -300,6 +306,6 @@ fn replace(labels: &[&str], regex: &str, target: &str, replacement: &str) -> Rel
 }
 
 /// Copies a label that is there; one that is not changes nothing.
-fn copy(label: &str, target: &str) -> Relabel {
+pub(super) fn copy(label: &str, target: &str) -> Relabel {
     replace(&[label], "(.+)", target, "$1")
 }

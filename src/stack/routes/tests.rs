@@ -113,3 +113,15 @@ fn a_route_to_a_repository_is_left_out_with_the_way_out() {
     only(&problems, "ChannelOfGithub", &["routes[0]", "spec.github", "name a channel of another type"]);
     assert!(routing.routes.is_empty() && routing.channels.is_empty());
 }
+
+#[test]
+fn a_dead_mans_switch_without_its_url_or_too_quick_is_left_out() {
+    let (routing, problems) = check(json!({"deadMansSwitch": {"url": "https://watch.example.com/1"}}));
+    assert_eq!((routing.dead_mans_switch.unwrap().interval.to_string(), problems), ("1m".to_owned(), vec![]));
+    let secret = json!({"name": "watch", "key": "url"});
+    let (routing, problems) = check(json!({"deadMansSwitch": {"urlSecretRef": secret}}));
+    only(&problems, "ChannelSecretMissing", &["deadMansSwitch is left out", "Secret watch, which does not exist"]);
+    assert_eq!(routing.dead_mans_switch, None);
+    let (_, problems) = check(json!({"deadMansSwitch": {"url": "https://a", "interval": "9s"}}));
+    only(&problems, "InvalidRoute", &["interval 9s is less than 10s"]);
+}

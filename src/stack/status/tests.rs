@@ -270,7 +270,7 @@ fn rules_are_told_as_the_loader_counts_them() {
         message,
         "there is no AlertRule and no SLO in namespace monitoring; `discovery: {}` looks in all namespaces"
     );
-    world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5, slos: 0 });
+    world.rules = Some(RuleCounts { selected: 2, accepted: 5, rejected: 1, loaded: 5, ..RuleCounts::default() });
     assert_eq!(world.condition("RulesSelected").0, "True");
     assert_eq!(world.status().0.rules, world.rules);
 }

@@ -1,0 +1,99 @@
+//! AlertRules held against the series of the Prometheus in which they are loaded: which are worth a look, and what was seen.
+
+use jiff::Timestamp;
+
+use super::{Index, Key};
+
+/// What to look for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    pub rule: Key,
+    pub generation: i64,
+    /// The stack whose Prometheus is asked.
+    pub stack: Key,
+    /// The group as it is shipped.
+    pub group: Box<str>,
+}
+
+impl Index {
+    /// The AlertRules with their generations that a Prometheus has loaded.
+    pub fn lookable(&self) -> impl Iterator<Item = (&Key, i64)> {
+        let live = self.rules.iter().filter(|(_, entry)| entry.is_alert_rule() && !entry.shipped.text.is_empty());
+        live.map(|(key, entry)| (key, entry.generation))
+    }
+
+    /// What to ask about a rule; `None` while no stack has loaded it.
+    pub fn look(&self, rule: &Key, now: Timestamp) -> Option<Look> {
+        let entry = self.rules.get(rule)?;
+        let loaded = self
+            .stacks
+            .iter()
+            .find(|(_, stack)| stack.packing.placement(rule).is_some() && stack.packing.waits_for(rule, now).is_none());
+        let (stack, _) = loaded?;
+        let group = entry.shipped.text.clone();
+        Some(Look { rule: rule.clone(), generation: entry.generation, stack: stack.clone(), group })
+    }
+
+    /// What was seen: a sentence for each series that is not there.
+    pub fn looked(&mut self, rule: &Key, generation: i64, missing: Vec<String>) {
+        let Some(entry) = self.rules.get_mut(rule).filter(|entry| entry.generation == generation) else { return };
+        if entry.missing.as_ref() != Some(&missing) {
+            entry.missing = Some(missing);
+            self.changed.insert(rule.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, index, rule, running};
+    use super::*;
+    use serde_json::json;
+
+    const API: &str = "shop/api";
+
+    fn told(index: &Index) -> Option<(String, String, String)> {
+        let status = index.status(API, at(0)).unwrap().0.status;
+        let found = status.conditions.into_iter().find(|condition| condition.type_ == "MatchesSeries")?;
+        Some((found.status, found.reason, found.message))
+    }
+
+    #[test]
+    fn a_rule_is_looked_at_once_it_is_loaded_and_what_is_missing_is_a_warning_only() {
+        let mut index = index();
+        let mut world = running(&mut index);
+        index.rule_applied(&rule("api", 1, "up < 1"));
+        assert_eq!(index.look(&API.into(), at(0)), None);
+        world.settle(&mut index);
+        assert_eq!(told(&index), None, "nobody has looked");
+        let look = index.look(&API.into(), at(0)).unwrap();
+        assert!(look.group.contains("up < 1") && &*look.stack == "monitoring/main");
+        index.looked(&look.rule, 1, vec!["Edited: there is no series of up".into()]);
+        let (status, reason, message) = told(&index).unwrap();
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "NoSeries"));
+        assert!(message.starts_with("Edited: there is no series of up"), "{message}");
+        let ready = index.status(API, at(0)).unwrap().0.status.conditions.into_iter().find(|c| c.type_ == "Ready");
+        assert_eq!(ready.unwrap().status, "True");
+        index.looked(&look.rule, 1, vec![]);
+        assert_eq!(told(&index).unwrap().0, "True");
+        // A look at an older version tells nothing of this one.
+        index.rule_applied(&rule("api", 2, "up < 2"));
+        index.looked(&look.rule, 1, vec!["x".into()]);
+        assert_eq!(told(&index), None);
+    }
+
+    #[test]
+    fn what_was_seen_before_a_restart_stays_until_somebody_looks_again() {
+        let mut index = index();
+        let mut object = rule("api", 1, "up < 1");
+        object.status = Some(
+            serde_json::from_value(json!({"observedGeneration": 1, "conditions": [{
+                "type": "MatchesSeries", "status": "False", "reason": "NoSeries", "message": "Edited: gone",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}))
+            .unwrap(),
+        );
+        index.rule_applied(&object);
+        assert_eq!(told(&index).unwrap(), ("False".into(), "NoSeries".into(), "Edited: gone".into()));
+    }
+}

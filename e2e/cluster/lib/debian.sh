@@ -32,6 +32,8 @@ load_debian_images() {
 		say "no databases for the tests: they are made from the packages of Debian 12"
 		return 0
 	fi
+	# What an interrupted run left may be half a package.
+	rm -rf "$CACHE/debian"
 	while IFS='|' read -r name what packages paths; do
 		# shellcheck disable=SC2086 # several words each
 		provide_image "$name" "$({

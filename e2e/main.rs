@@ -7,6 +7,7 @@
 
 mod fakes;
 mod gate;
+mod gauges;
 mod harness;
 mod lab;
 mod manifests;
@@ -19,6 +20,7 @@ mod budgets;
 mod crash;
 mod crds;
 mod escalation;
+mod exporters;
 mod freeze;
 mod lab_upkeep;
 mod logs;

@@ -12,6 +12,8 @@ LOKI_IMAGE=docker.io/grafana/loki:$LOKI_VERSION
 JAEGER_IMAGE=docker.io/jaegertracing/jaeger:$JAEGER_VERSION
 OTELCOL_IMAGE=docker.io/otel/opentelemetry-collector-contrib:$OTELCOL_VERSION
 KUBE_STATE_METRICS_IMAGE=registry.k8s.io/kube-state-metrics/kube-state-metrics:v$KUBE_STATE_METRICS_VERSION
+NODE_EXPORTER_IMAGE=quay.io/prometheus/node-exporter:v$NODE_EXPORTER_VERSION
+BLACKBOX_EXPORTER_IMAGE=quay.io/prometheus/blackbox-exporter:v$BLACKBOX_EXPORTER_VERSION
 # The S3 server that the tests put Loki's chunks into.
 VERSITYGW_IMAGE=ghcr.io/versity/versitygw:v$VERSITYGW_VERSION
 
@@ -61,7 +63,10 @@ local_images() {
 	load_tool_image "$JAEGER_IMAGE" jaeger jaeger
 	load_tool_image "$OTELCOL_IMAGE" otelcol otelcol
 	load_tool_image "$KUBE_STATE_METRICS_IMAGE" kube-state-metrics kube-state-metrics
+	load_tool_image "$NODE_EXPORTER_IMAGE" node-exporter node_exporter
+	load_tool_image "$BLACKBOX_EXPORTER_IMAGE" blackbox-exporter blackbox_exporter
 	load_tool_image "$VERSITYGW_IMAGE" versitygw versitygw
+	load_debian_images
 }
 
 # load_tool_image NAME:TAG WHAT PROGRAM...: from e2e/images/WHAT.Dockerfile and

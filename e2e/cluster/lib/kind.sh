@@ -38,7 +38,10 @@ kind_status() {
 
 kind_kubeconfig() { echo "$STATE/kind.kubeconfig"; }
 
-kind_images() { say "CLUSTER=kind pulls the upstream images"; }
+kind_images() {
+	say "CLUSTER=kind pulls the upstream images"
+	load_debian_images
+}
 
 kind_provide_image() {
 	local name=$1 key=$2 noted

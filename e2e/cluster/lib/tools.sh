@@ -13,6 +13,8 @@ LOKI_VERSION=3.7.8
 JAEGER_VERSION=2.13.0
 OTELCOL_VERSION=0.160.0
 KUBE_STATE_METRICS_VERSION=2.20.0
+NODE_EXPORTER_VERSION=1.10.2
+BLACKBOX_EXPORTER_VERSION=0.28.0
 VERSITYGW_VERSION=1.8.0
 SLOTH_VERSION=0.16.0
 
@@ -44,6 +46,8 @@ amtool|alertmanager|github.com/prometheus/alertmanager/cmd/amtool||$prometheus -
 alertmanager|alertmanager|github.com/prometheus/alertmanager/cmd/alertmanager||$prometheus -X $common.Version=$ALERTMANAGER_VERSION
 otelcol|telemetry|./otelcol||-X main.version=$OTELCOL_VERSION
 kube-state-metrics|telemetry|k8s.io/kube-state-metrics/v2||$prometheus -X $common.Version=v$KUBE_STATE_METRICS_VERSION
+node_exporter|exporters|github.com/prometheus/node_exporter||$prometheus -X $common.Version=$NODE_EXPORTER_VERSION
+blackbox_exporter|exporters|github.com/prometheus/blackbox_exporter||$prometheus -X $common.Version=$BLACKBOX_EXPORTER_VERSION
 jaeger|jaeger|github.com/jaegertracing/jaeger/cmd/jaeger||-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v$JAEGER_VERSION
 loki|loki|github.com/grafana/loki/v3/cmd/loki|netgo|$loki
 logcli|loki|github.com/grafana/loki/v3/cmd/logcli|netgo|$loki
@@ -75,7 +79,7 @@ module_key() {
 	} | sha256sum | cut -c1-16
 }
 
-tool_modules() { printf '%s\n' cluster alertmanager telemetry jaeger loki versitygw rollouts; }
+tool_modules() { printf '%s\n' cluster alertmanager telemetry exporters jaeger loki versitygw rollouts; }
 
 # tools_dir prints the one directory with all programs as links.
 tools_dir() {

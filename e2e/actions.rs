@@ -362,8 +362,11 @@ spec: {{interval: 2s, rules: [{{alert: Trouble, expr: vector(1), severity: warni
         cluster.pods(MONITORING, "app.kubernetes.io/name=alertmanager,app.kubernetes.io/instance=main").await.remove(0);
     let silences = cluster.http.get(format!("http://{ip}:9093/api/v2/silences")).send().await.expect("an answer");
     let silences: Vec<Value> = silences.json().await.expect("JSON");
-    let ours: Vec<&Value> = silences.iter().filter(|s| s["matchers"].to_string().contains(namespace)).collect();
+    // Others of its name may be left from an earlier run of this test.
+    let uid = text(&run["metadata"]["uid"]);
+    let ours: Vec<&Value> = silences.iter().filter(|s| text(&s["comment"]).contains(&uid)).collect();
     assert_eq!(ours.len(), 1, "{silences:#?}");
     assert_eq!(ours[0]["status"]["state"], "active");
+    assert!(ours[0]["matchers"].to_string().contains(namespace), "{ours:#?}");
     assert!(text(&ours[0]["comment"]).contains("looked at"));
 }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use evenkeel::k8s::meta::next_page;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -175,9 +176,10 @@ spec:
         let mut page = ListParams::default().labels(labels).limit(500);
         loop {
             let list = api.list(&page).await.unwrap_or_else(|e| panic!("list {kind} in {namespace}: {e}"));
+            let next = next_page(page, &list);
             objects.extend(list.items.into_iter().map(|o| serde_json::to_value(o).expect("JSON")));
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
+            match next {
+                Some(next) => page = next,
                 None => return objects,
             }
         }

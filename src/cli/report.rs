@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::cluster::{ClusterError, connect, failed};
 use crate::api::{BudgetAdjustment, ChangeFreeze, ErrorBudgetPolicy, ResponseRun, SLO};
 use crate::k8s::Guarded;
+use crate::k8s::meta::next_page;
 use crate::nearest::nearest;
 use crate::slo::report::{Facts, markdown};
 
@@ -66,14 +67,15 @@ where
     loop {
         let list = api.list(&page).await;
         let list = list.map_err(|error| failed(format!("list {kind} in namespace {namespace}"), error))?;
+        let next = next_page(page, &list);
         for object in list.items {
             match object.0 {
                 Ok(object) => found.push(object),
                 Err(invalid) => eprintln!("evenkeel: a {kind} in namespace {namespace} cannot be read: {invalid}"),
             }
         }
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next {
+            Some(next) => page = next,
             None => return Ok(found),
         }
     }

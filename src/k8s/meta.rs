@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
-use kube::api::PatchParams;
+use kube::api::{ListParams, ObjectList, PatchParams};
 use sha2::{Digest, Sha256};
 
 /// The field manager of server-side apply; a controller appends its own suffix.
@@ -21,6 +21,12 @@ pub const APPLIED: &str = "evenkeel.dev/applied";
 /// Parameters of a merge patch by the controller of `set`: managed fields say who wrote.
 pub fn patch_as(set: &str) -> PatchParams {
     PatchParams { field_manager: Some(format!("{FIELD_MANAGER}-{set}")), ..PatchParams::default() }
+}
+
+/// The page that follows this one of a list; `None` behind the last.
+pub fn next_page<K: Clone>(page: ListParams, list: &ObjectList<K>) -> Option<ListParams> {
+    let token = list.metadata.continue_.as_deref().filter(|token| !token.is_empty())?;
+    Some(page.continue_token(token))
 }
 
 /// The custom resource that children belong to.

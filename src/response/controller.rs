@@ -134,17 +134,17 @@ async fn take_turn(run: Arc<Guarded<ResponseRun>>, shared: Arc<Shared>) -> Resul
     // It may have waited for long.
     let now = shared.stores.index().get(&waiting.uid().unwrap_or_default()).cloned();
     let Some(run) = now else { return Ok(Action::await_change()) };
-    Box::pin(reconcile(&run, shared.clone())).await
+    Box::pin(reconcile(&run, &shared)).await
 }
 
-async fn reconcile(run: &ResponseRun, shared: Arc<Shared>) -> Result<Action, Reported> {
+async fn reconcile(run: &ResponseRun, shared: &Shared) -> Result<Action, Reported> {
     if !run::is_alive(run) {
         return Ok(Action::await_change());
     }
     if shared.is_queued(run) {
         return Ok(Action::requeue(QUEUED.max(shared.pace())));
     }
-    report::reconcile(&shared.context.clone(), run, shared.drive(run)).await
+    report::reconcile(&shared.context, run, shared.drive(run)).await
 }
 
 impl Shared {
@@ -240,7 +240,7 @@ impl Shared {
 
     /// The other runs that matter to this one in its phase.
     fn others(&self, run: &ResponseRun) -> Vec<ResponseRun> {
-        if run.phase() != Phase::Pending && !(run.phase() == Phase::Running && run::goes_by_others(run)) {
+        if !run::goes_by_others(run) {
             return vec![];
         }
         let index = self.stores.index();

@@ -19,6 +19,7 @@ use crate::api::alert_response::AlertResponse;
 use crate::api::response_run::{ALERT_SEEN_AT, ALERT_STATE, AlertState, Phase, ResponseRun};
 use crate::context::Context;
 use crate::k8s::Guarded;
+use crate::k8s::meta::next_page;
 use crate::k8s::together::Together;
 
 /// What hundreds of runs ask at the same time in a storm.
@@ -77,8 +78,8 @@ pub async fn each_run(context: &Context, mut look: impl FnMut(&ResponseRun)) -> 
     loop {
         let listed = api.list(&page).await?;
         listed.items.iter().filter_map(|run| run.0.as_ref().ok()).for_each(&mut look);
-        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next_page(page, &listed) {
+            Some(next) => page = next,
             None => return Ok(()),
         }
     }

@@ -164,6 +164,7 @@ remove_shim_sockets() {
 
 remove_network() {
 	local link
+	accept_dead_services
 	if ip link show "$BRIDGE" >/dev/null 2>&1; then
 		for link in $(ip -o link show master "$BRIDGE" type veth | sed -E 's/^[0-9]+: ([^@:]+).*/\1/'); do
 			ip link delete "$link" 2>/dev/null || true

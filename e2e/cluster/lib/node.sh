@@ -59,7 +59,19 @@ prepare_node() {
 	fi
 	ip addr replace "$NODE_IP/${POD_CIDR#*/}" dev "$BRIDGE"
 	ip link set "$BRIDGE" up
+	refuse_dead_services
 	write_resolv_conf
+}
+
+# What goes to a Service without endpoints is nobody's. The CNI plugins let it
+# pass before kube-proxy's rules would refuse it, and then the machine's gateway
+# may answer: a proxy there did, with 404, and clients took that for the truth.
+refuse_dead_services() {
+	accept_dead_services
+	ip rule add iif "$BRIDGE" to "$SERVICE_CIDR" unreachable
+}
+accept_dead_services() {
+	while ip rule del iif "$BRIDGE" to "$SERVICE_CIDR" unreachable 2>/dev/null; do :; done
 }
 
 # Name servers that pods can reach: a resolver on the machine's own loopback is

@@ -19,6 +19,7 @@ use super::{Outcome, actor, refused};
 use crate::api::alert_response::{Diagnose, Step, StepAction, TargetKind};
 use crate::api::response_run::{DiagnoseIntent, ResponseRun};
 use crate::context::Context;
+use crate::k8s::meta::next_page;
 use crate::k8s::report::{chain, words};
 use crate::response::action::diagnose as action;
 use crate::response::actor::{Actor, ActorError};
@@ -273,9 +274,10 @@ where
     let (mut found, mut page) = (vec![], of.limit(PAGE));
     for _ in 0..PAGES {
         let list = answered("list", &what, actor.list::<K>(&page)).await?;
+        let next = next_page(page, &list);
         found.extend(list.items);
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next {
+            Some(next) => page = next,
             None => return Ok((found, None)),
         }
     }

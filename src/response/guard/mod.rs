@@ -121,7 +121,7 @@ fn ask(guards: &[(&str, Guard)], run: &ResponseRun, facts: &Facts, now: Timestam
 /// What the storm brake alone says, which takes no more than what is in memory: in a storm it decides on most runs.
 /// `None`: it lets this one pass.
 pub fn brake(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Option<(GuardStatus, String)> {
-    let (mut asked, answer) = ask(&ORDER[ORDER.len() - 1..], run, facts, now);
+    let (mut asked, answer) = ask(&[(STORM_BRAKE, limits::storm_brake)], run, facts, now);
     match answer {
         Answer::Skip(why) | Answer::Wait(why) => asked.pop().map(|guard| (guard, why)),
         Answer::Pass(_) => None,

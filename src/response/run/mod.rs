@@ -123,11 +123,14 @@ const MOST_AT_ONCE: usize = 16;
 /// writes that take the time.
 pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
     let mut decision = decide(run, facts, now);
+    // A proof rests on other facts than a step.
+    if !matches!(run.phase(), Phase::Pending | Phase::Running) {
+        return decision;
+    }
     for _ in 0..MOST_AT_ONCE {
         let Decision::Proceed(status) = &decision else { break };
         let then = ResponseRun { status: Some((**status).clone()), ..run.clone() };
-        let knows_others = run.phase() == Phase::Pending || goes_by_others(run);
-        if then.phase() != Phase::Running || (goes_by_others(&then) && !knows_others) {
+        if then.phase() != Phase::Running || (goes_by_others(&then) && !goes_by_others(run)) {
             break;
         }
         match decide(&then, facts, now) {
@@ -140,9 +143,7 @@ pub fn next(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
 }
 
 fn decide(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
-    let mut status = run.status.clone().unwrap_or_default();
-    status.target = run.spec.target.reference();
-    status.alert_state = facts.alert.state;
+    let status = looked_at(run, facts);
     if let Some(decision) = after::undo(run, &status, facts, now) {
         return decision;
     }
@@ -157,6 +158,15 @@ fn decide(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Decision {
     }
 }
 
+/// The status as it is on record, with what is known of the target and the alert.
+fn looked_at(run: &ResponseRun, facts: &Facts) -> ResponseRunStatus {
+    ResponseRunStatus {
+        target: run.spec.target.reference(),
+        alert_state: facts.alert.state,
+        ..run.status.clone().unwrap_or_default()
+    }
+}
+
 /// The end of a run that the storm brake does not let begin, whatever else holds. It knows of `facts` but the alert and
 /// the storm. `None`: the run takes its course.
 pub fn brake(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Option<Decision> {
@@ -164,22 +174,23 @@ pub fn brake(run: &ResponseRun, facts: &Facts, now: Timestamp) -> Option<Decisio
         return None;
     }
     let (guard, why) = guard::brake(run, facts, now)?;
-    let status = ResponseRunStatus {
-        target: run.spec.target.reference(),
-        alert_state: facts.alert.state,
-        guards: vec![guard],
-        ..run.status.clone().unwrap_or_default()
-    };
+    let status = ResponseRunStatus { guards: vec![guard], ..looked_at(run, facts) };
     Some(proof::close(run, status, Phase::Skipped, None, why, now))
 }
 
-/// Whether the step that is next is chosen by what other runs did before.
+/// Whether it goes by what other runs did before: whether it begins, or the step that is next.
 pub fn goes_by_others(run: &ResponseRun) -> bool {
     let steps = run.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
-    let next = run.steps().zip(steps).find(|(_, status)| !status.state.is_finished());
-    next.is_some_and(|(step, status)| {
-        status.intent.is_none() && (step.rollback.is_some() || step.github_issue.is_some())
-    })
+    match run.phase() {
+        Phase::Pending => true,
+        Phase::Running => {
+            let next = run.steps().zip(steps).find(|(_, status)| !status.state.is_finished());
+            next.is_some_and(|(step, status)| {
+                status.intent.is_none() && (step.rollback.is_some() || step.github_issue.is_some())
+            })
+        }
+        Phase::Verifying | Phase::Succeeded | Phase::Failed | Phase::Skipped | Phase::Observed => false,
+    }
 }
 
 fn begin(run: &ResponseRun, mut status: ResponseRunStatus, facts: &Facts, now: Timestamp) -> Decision {

@@ -330,6 +330,19 @@ fn what_rests_on_the_same_facts_is_written_once_and_an_act_only_after_it_is_on_r
 }
 
 #[test]
+fn a_fallback_is_not_planned_by_what_was_looked_up_for_the_proof() {
+    let mut world =
+        World::new(json!({"steps": [{"scale": {"to": 3}}], "fallback": [{"steps": [{"scale": {"to": 4}}]}]}));
+    world.play(Some(30));
+    assert_eq!(world.status().phase, Phase::Verifying);
+    world.now += SignedDuration::from_secs(60);
+    // Nobody looks at them while a run is being proved.
+    let facts = Facts { response: None, ..world.facts.clone() };
+    let Decision::Proceed(status) = next(&world.run, &facts, world.now) else { panic!("nothing to write") };
+    assert_eq!((status.phase, status.steps[1].state), (Phase::Running, StepState::Pending));
+}
+
+#[test]
 fn a_step_that_was_refused_leads_to_the_fallback() {
     let mut world = World::new(json!({
         "steps": [{"rollback": {"to": 9}}, scale(3)], "fallback": [{"steps": [scale(4)]}],

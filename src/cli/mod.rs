@@ -120,8 +120,9 @@ pub fn render(files: &[PathBuf]) -> ExitCode {
         Ok(documents) => documents,
         Err(error) => return fail(&error),
     };
-    let (report, now) = (check::check(documents), Timestamp::now());
+    let (mut report, now) = (check::check(documents), Timestamp::now());
     let mut failed = !report.findings.is_empty();
+    report.resources.sort_by_key(|(_, resource, _)| render::Content::of(resource));
     eprint!("{}{}", lines(&report.findings), open(&report));
     // One after the other: the rules of thousands of SLOs are megabytes.
     let mut stream = render::Stream::new(BufWriter::new(std::io::stdout().lock()));

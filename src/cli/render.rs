@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::documents::Origin;
 use super::resource::Resource;
 use crate::api::NotificationChannel;
+use crate::api::alert_rule::RuleSource;
 use crate::k8s::manifests::{Built, Manifests};
 use crate::slo::{self, Checked};
 use crate::stack::names::{GENERATED, RECEIVER_TOKEN};
@@ -24,14 +25,45 @@ pub enum RenderError {
     Yaml { what: String, source: serde_saphyr::ser::Error },
 }
 
-/// What becomes of one resource, as a YAML document with a comment that names it.
+/// What becomes of one resource, or of a part of it, with a comment that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     pub title: String,
+    pub content: Content,
     pub yaml: String,
 }
 
-/// A rule file for an AlertRule or an SLO, Kubernetes objects for a MonitoringStack. Channels appear in the configuration
+/// In which document of the stream something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// Groups of rules for Prometheus: together they are one rule file.
+    Rules,
+    /// Groups of rules for the ruler of Loki: one rule file as well.
+    LogRules,
+    /// An object of Kubernetes: each is a document.
+    Object,
+}
+
+impl Content {
+    /// Of what a resource becomes. In this order of contents, all rules stand together.
+    pub fn of(resource: &Resource) -> Self {
+        match resource {
+            Resource::Rule(rule) if rule.spec.source == RuleSource::Logs => Self::LogRules,
+            Resource::Rule(_) | Resource::Slo(_) => Self::Rules,
+            _ => Self::Object,
+        }
+    }
+
+    fn head(self) -> &'static str {
+        match self {
+            Self::Rules => "groups:\n",
+            Self::LogRules => "# LogQL: Loki itself checks these expressions before they are loaded.\ngroups:\n",
+            Self::Object => "",
+        }
+    }
+}
+
+/// Rule groups for an AlertRule or an SLO, Kubernetes objects for a MonitoringStack. Channels appear in the configuration
 /// of the stacks that route to them; the other kinds become no objects. `now` decides the periods of calendar windows.
 pub fn render(
     origin: &Origin,
@@ -40,11 +72,12 @@ pub fn render(
     channels: &[NotificationChannel],
     now: Timestamp,
 ) -> Result<Vec<Rendered>, RenderError> {
-    let rules = |yaml: String| vec![Rendered { title: format!("rules of {origin}"), yaml }];
+    let content = Content::of(resource);
+    let rules = |yaml: String| vec![Rendered { title: format!("rules of {origin}"), content, yaml }];
     match resource {
-        Resource::Rule(object) => Ok(rules(rule::render(object).0)),
+        Resource::Rule(object) => Ok(rules(rule::groups(object).0)),
         // What is refused has been told by `check`.
-        Resource::Slo(_) => Ok(checked.map(|checked| rules(slo::file(checked, now))).unwrap_or_default()),
+        Resource::Slo(_) => Ok(checked.map(|checked| rules(slo::rules::groups(checked, now))).unwrap_or_default()),
         Resource::Stack(object) => {
             let mut manifests = stack::render(object, channels)?;
             manifests.secrets = manifests.secrets.into_iter().map(readable).collect();
@@ -61,21 +94,24 @@ pub fn render(
     }
 }
 
-/// One stream: documents with their titles, separated by `---`.
+/// One stream: documents separated by `---`, and in them the titles of what they hold. Rules that follow each other are
+/// one document: of several, Prometheus reads the first alone.
 pub struct Stream<W> {
     output: W,
-    begun: bool,
+    last: Option<Content>,
 }
 
 impl<W: Write> Stream<W> {
     pub fn new(output: W) -> Self {
-        Self { output, begun: false }
+        Self { output, last: None }
     }
 
-    pub fn write(&mut self, Rendered { title, yaml }: &Rendered) -> io::Result<()> {
-        let separator = if self.begun { "---\n" } else { "" };
-        self.begun = true;
-        writeln!(self.output, "{separator}# {title}\n{}", yaml.trim_end())
+    pub fn write(&mut self, Rendered { title, content, yaml }: &Rendered) -> io::Result<()> {
+        let joined = *content != Content::Object && self.last == Some(*content);
+        let separator = if joined || self.last.is_none() { "" } else { "---\n" };
+        let head = if joined { "" } else { content.head() };
+        self.last = Some(*content);
+        writeln!(self.output, "{separator}{head}# {title}\n{}", yaml.trim_end())
     }
 
     pub fn end(mut self) -> io::Result<()> {
@@ -128,7 +164,7 @@ where
         };
         let yaml = serde_saphyr::to_string(object);
         let yaml = yaml.map_err(|source| RenderError::Yaml { what: title.clone(), source })?;
-        rendered.push(Rendered { title, yaml });
+        rendered.push(Rendered { title, content: Content::Object, yaml });
     }
     Ok(())
 }

@@ -80,15 +80,15 @@ impl Compiled {
 
 /// A whole rule file for one AlertRule, and what was left out of it (for `evenkeel render` and `evenkeel check`).
 pub fn render(rule: &AlertRule) -> (String, Vec<Refusal>) {
-    let compiled =
-        compile(&group_name(&rule.namespace().unwrap_or_else(|| "default".into()), &rule.name_any()), None, &rule.spec);
-    let text = compiled.text();
-    let file = if text.is_empty() { "groups: []\n".to_owned() } else { format!("groups:\n{text}") };
-    let file = match rule.spec.source {
-        RuleSource::Metrics => file,
-        RuleSource::Logs => format!("# LogQL: Loki itself checks these expressions before they are loaded.\n{file}"),
-    };
-    (file, compiled.refused().cloned().collect())
+    let (groups, refused) = groups(rule);
+    (format!("groups:\n{groups}"), refused)
+}
+
+/// What stands below `groups:` in that file.
+pub fn groups(rule: &AlertRule) -> (String, Vec<Refusal>) {
+    let group = group_name(&rule.namespace().unwrap_or_else(|| "default".into()), &rule.name_any());
+    let compiled = compile(&group, None, &rule.spec);
+    (compiled.text(), compiled.refused().cloned().collect())
 }
 
 /// Name of the rule group of an AlertRule: unique in a stack, and the way back from an alert to its AlertRule.

@@ -24,4 +24,4 @@ pub mod tester;
 pub mod unit_test;
 pub mod watch;
 pub mod yaml;
-pub use compile::{Refusal, render};
+pub use compile::{Refusal, groups, render};

@@ -39,13 +39,8 @@ use jiff::Timestamp;
 use crate::api::SLO;
 pub use validate::{Checked, Refusal};
 
-/// A whole rule file for one SLO, or everything that is wrong with it (for `evenkeel render` and `evenkeel check`).
+/// A whole rule file for one SLO, or everything that is wrong with it.
 /// `now` decides the period of a calendar window, and nothing else.
 pub fn render(slo: &SLO, now: Timestamp) -> Result<String, Vec<Refusal>> {
-    Ok(file(&validate::check(slo)?, now))
-}
-
-/// The same for an SLO that was checked before.
-pub fn file(slo: &Checked, now: Timestamp) -> String {
-    format!("groups:\n{}", rules::groups(slo, now))
+    Ok(format!("groups:\n{}", rules::groups(&validate::check(slo)?, now)))
 }

@@ -1,6 +1,7 @@
 //! Exporters and the rules that come with them: quiet while nothing is wrong, and told of within seconds when a database, a
 //! health check or a workload is.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
+use crate::fakes::Fake;
+use crate::fakes::hook::Hook;
 use crate::gauges::*;
 use crate::harness::*;
 use crate::manifests::*;
@@ -221,4 +224,24 @@ async fn an_autoscaler_at_its_maximum_is_told_of_until_it_may_add_more() {
     let more = json!({"spec": {"maxReplicas": 3}});
     gauges.cluster.merge("HorizontalPodAutoscaler", STORE, "busy", more).await;
     gauges.resolves("HPAMaxedOut", &labels, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_watchdog_hears_of_it_again_and_again() {
+    let cluster = Cluster::bare().await;
+    let _together = cluster.together().await;
+    let gauges = Gauges::open(cluster).await;
+    let watch = Fake::start(SocketAddr::from(([0, 0, 0, 0], 0)), Hook::default()).await;
+    let (_, pod) = gauges.cluster.pods(GAUGES, "app.kubernetes.io/name=alertmanager").await.remove(0);
+    let url = format!("http://{}/ping/1", SocketAddr::from((host_facing(&pod), watch.address.port())));
+    let switch = |switch: Value| json!({"spec": {"alertmanager": {"deadMansSwitch": switch}}});
+    let on = switch(json!({"url": url, "interval": "10s"}));
+    gauges.cluster.merge("MonitoringStack", GAUGES, "gauges", on).await;
+    let heard = || async { (watch.count("POST", "/ping/1") >= 3).then_some(()) };
+    eventually("three pings", SOON, heard).await;
+    let bodies = watch.with(|hook| hook.bodies.clone());
+    let alone = |body: &Value| body["alerts"].as_array().is_some_and(|alerts| alerts.len() == 1);
+    let watchdog = |body: &Value| body["alerts"][0]["labels"]["alertname"] == "Watchdog" && body["status"] == "firing";
+    assert!(bodies.iter().all(|body| alone(body) && watchdog(body)), "{bodies:#?}");
+    gauges.cluster.merge("MonitoringStack", GAUGES, "gauges", switch(Value::Null)).await;
 }

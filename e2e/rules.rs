@@ -170,3 +170,100 @@ async fn a_deleted_rule_is_gone_and_a_deleted_shard_comes_back() {
     })
     .await;
 }
+
+/// The expressions that Prometheus itself reports for the alerts of this namespace.
+async fn expressions(cluster: &Cluster, namespace: &str) -> Vec<String> {
+    let answer = cluster.prometheus("rules?type=alert").await.unwrap_or_default();
+    let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
+    let ours = groups.iter().filter(|group| text(&group["name"]).starts_with(&format!("{namespace}/")));
+    ours.flat_map(|group| group["rules"].as_array().into_iter().flatten()).map(|rule| text(&rule["query"])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_that_fails_keeps_the_last_good_version_live_and_says_what_it_got() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-tests";
+    cluster.fresh_namespace(namespace).await;
+    let above = |seconds: u32| {
+        let rules = json!([{"alert": "Slow", "expr": format!("page_seconds > {seconds}"), "for": "2m"}]);
+        let mut tested = rule(namespace, "tested", &rules);
+        tested["spec"]["tests"] = json!([{
+            "name": "two seconds are slow",
+            "series": [{"series": "page_seconds{job=\"shop\"}", "values": "2x10"}],
+            "alerts": [
+                {"at": "1m", "alert": "Slow"},
+                {"at": "5m", "alert": "Slow", "firing": [{"job": "shop"}]},
+            ],
+        }]);
+        tested
+    };
+    let within = Duration::from_secs(120);
+    cluster.try_apply(above(1)).await.expect("apply");
+    let passed = cluster
+        .until("tested and loaded", "AlertRule", namespace, "tested", within, |o| {
+            current(o) && condition(o, "TestsPassed") == "True" && condition(o, "Loaded") == "True"
+        })
+        .await;
+    println!("{}", condition_of(&passed, "TestsPassed")["message"]);
+    assert_eq!(expressions(&cluster, namespace).await, ["page_seconds > 1"]);
+    cluster.try_apply(above(3)).await.expect("apply");
+    let failed = cluster
+        .until("the test failed", "AlertRule", namespace, "tested", within, |o| {
+            current(o) && condition(o, "TestsPassed") == "False"
+        })
+        .await;
+    let message = text(&condition_of(&failed, "TestsPassed")["message"]);
+    println!("{message}");
+    assert!(message.contains("expected ") && message.contains("got nothing") && message.contains("5m"), "{message}");
+    assert_eq!(condition(&failed, "Ready"), "False", "{:#}", failed["status"]);
+    // Reload after reload, for example by others.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(expressions(&cluster, namespace).await, ["page_seconds > 1"]);
+    cluster.try_apply(above(0)).await.expect("apply");
+    cluster
+        .until("mended and loaded", "AlertRule", namespace, "tested", within, |o| {
+            current(o) && condition(o, "TestsPassed") == "True" && condition(o, "Loaded") == "True"
+        })
+        .await;
+    assert_eq!(expressions(&cluster, namespace).await, ["page_seconds > 0"]);
+    eventually("nothing is left of the tests", Duration::from_secs(60), || async {
+        let set = "evenkeel.dev/set=rule-tests";
+        let left = (cluster.list("Job", MONITORING, set).await, cluster.list("ConfigMap", MONITORING, set).await);
+        (left.0.is_empty() && left.1.is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_no_series_matches_is_live_and_carries_a_warning() {
+    let cluster = Cluster::connect().await;
+    let _together = cluster.together().await;
+    let namespace = "e2e-rules-life";
+    cluster.fresh_namespace(namespace).await;
+    let rules = |metric: &str, job: &str| {
+        json!([
+            {"alert": "Typo", "expr": format!("{metric} < 1")},
+            {"alert": "NoSuchJob", "expr": format!("up{{job=~\"{job}\"}} < 0")},
+        ])
+    };
+    cluster.try_apply(rule(namespace, "typo", &rules("prometheus_build_inf", "nowhere.*"))).await.expect("apply");
+    // The grace of this installation, and a look.
+    let within = Duration::from_secs(90);
+    let warned = cluster
+        .until("a warning", "AlertRule", namespace, "typo", within, |o| {
+            current(o) && condition(o, "MatchesSeries") == "False"
+        })
+        .await;
+    let message = text(&condition_of(&warned, "MatchesSeries")["message"]);
+    println!("{message}");
+    let typo = "Typo: there is no series of prometheus_build_inf: did you mean prometheus_build_info?";
+    assert!(message.contains(typo) && message.contains("NoSuchJob: job=~\"nowhere.*\" can never match"), "{message}");
+    assert_eq!(condition(&warned, "Ready"), "True", "{:#}", warned["status"]);
+    cluster.try_apply(rule(namespace, "typo", &rules("prometheus_build_info", ".+"))).await.expect("apply");
+    cluster
+        .until("no warning", "AlertRule", namespace, "typo", within, |o| {
+            current(o) && condition(o, "MatchesSeries") == "True"
+        })
+        .await;
+}

@@ -203,13 +203,29 @@ async fn storm(cluster: &Cluster) {
     println!(
         "- Requests of the operator to the API server: {mean:.0} a second on average, {most} in the busiest second; {writes} writes in all"
     );
-    for (pod, ip) in cluster.replicas().await {
+    println!("- {}", resident(cluster, "Resident memory afterwards").await);
+    let begun = Instant::now();
+    limits(cluster, 10_000).await;
+    let took = begun.elapsed().as_secs_f64();
+    let pods = cluster.list("Pod", OPERATOR, "app.kubernetes.io/name=evenkeel").await;
+    let restarts = pods.iter().filter_map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64());
+    println!(
+        "- Rolled out again with all of these runs on record: both replicas ready and a leader at work after {took:.1} s, {} restarts; {}",
+        restarts.sum::<u64>(),
+        resident(cluster, "resident memory").await
+    );
+}
+
+/// The resident memory of each replica.
+async fn resident(cluster: &Cluster, what: &str) -> String {
+    let mut found = vec![];
+    for (_, ip) in cluster.replicas().await {
         let metrics = cluster.http.get(format!("http://{ip}:8081/metrics")).send().await.expect("metrics");
         let metrics = metrics.text().await.expect("metrics");
         let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-        let resident = value("process_resident_memory_bytes ").unwrap_or_default() / 1048576.0;
-        println!("- Resident memory afterwards, {pod}: {resident:.0} MiB");
+        found.push(format!("{:.0} MiB", value("process_resident_memory_bytes ").unwrap_or_default() / 1048576.0));
     }
+    format!("{what} of the replicas: {}", found.join(" and "))
 }
 
 pub async fn run(cluster: &Cluster) {
@@ -219,7 +235,6 @@ pub async fn run(cluster: &Cluster) {
     storm(cluster).await;
     cluster.fresh_namespace(NAMESPACE).await;
     cluster.apply(&responder(NAMESPACE)).await;
-    limits(cluster, 10_000).await;
     println!("\n## From an alert to a repair\n");
     println!(
         "Single deliveries at a steady rate, each about a Deployment of its own, which is restarted. Persisted: until the answer 200, repeats after a 503 included. Patched: from the ResponseRun in the API server to the patch of the Deployment in the API server, by its audit log.\n"

@@ -16,7 +16,7 @@ pub const GAUGES: &str = "e2e-gauges";
 pub const STORE: &str = "e2e-gauges-store";
 /// Connections that the databases allow.
 pub const CONNECTIONS: u16 = 20;
-/// How long the stack is watched before anything is broken, in seconds. `make soak` asks for ten minutes.
+/// How long the stack is watched before anything is broken, in seconds. `make soak` asks for a quarter of an hour.
 pub const SHORT: u64 = 30;
 
 static READY: OnceCell<Found> = OnceCell::const_new();

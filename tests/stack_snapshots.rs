@@ -88,7 +88,7 @@ fn take_configs(manifests: &mut Manifests<Built>) -> BTreeMap<String, String> {
 }
 
 fn text(manifests: &Manifests<Built>) -> String {
-    let document = |Rendered { title, yaml }: &Rendered| format!("--- # {title}\n{yaml}");
+    let document = |Rendered { title, yaml, .. }: &Rendered| format!("--- # {title}\n{yaml}");
     objects(manifests).expect("YAML").iter().map(document).collect()
 }
 

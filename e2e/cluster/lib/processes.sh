@@ -97,10 +97,15 @@ kill_part() {
 	say "killed $1 ($pid)"
 }
 
+# port_user PORT: who listens there.
+port_user() {
+	ss -Hltnp "sport = :$1" | sed -n 's/.*users:((\("[^)]*\)).*/\1/p; t; s/.*/a process that only root can name/p' | head -n 1
+}
+
 # need_ports NAME: a port that somebody else holds is worth a clear word before
-# the part fails in its own.
+# the part fails in its own. A process that has just ended may hold it for a moment.
 need_ports() {
-	local port ports taken
+	local port ports taken tries
 	case $1 in
 	etcd) ports="2379 2380" ;;
 	kube-apiserver) ports=$API_PORT ;;
@@ -111,7 +116,11 @@ need_ports() {
 	*) return 0 ;;
 	esac
 	for port in $ports; do
-		taken=$(ss -Hltnp "sport = :$port" | sed -n 's/.*users:((\("[^)]*\)).*/\1/p; t; s/.*/a process that only root can name/p' | head -n 1)
+		tries=30
+		while taken=$(port_user "$port") && [ -n "$taken" ] && [ "$tries" -gt 0 ]; do
+			sleep 0.1
+			tries=$((tries - 1))
+		done
 		[ -z "$taken" ] || die "$1 needs port $port, which is taken by $taken"
 	done
 }

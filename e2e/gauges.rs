@@ -122,7 +122,8 @@ fn stack(databases: bool) -> Value {
     let key = |key: &str| json!({"name": "databases", "key": key});
     let front = format!("http://front.{STORE}.svc:8080/healthz");
     let mut exporters = json!({
-        "node": {}, "kubeState": {},
+        // The machine that the local cluster runs on may have a private `/`.
+        "node": {"mountPropagation": "None"}, "kubeState": {},
         "probes": [{"name": "front", "module": "http", "targets": [front], "labels": place}],
     });
     if databases {

@@ -89,6 +89,10 @@ pub struct NodeExporter {
     /// read, and are left out. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,
+    /// Whether file systems that the node mounts later are seen. A node whose `/` is no shared mount (some nodes that are
+    /// containers themselves) takes None only: its pod says `not a shared or slave mount`. Default: HostToContainer.
+    #[serde(default)]
+    pub mount_propagation: MountPropagation,
     /// Version of the default image, for example v1.10.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+[-.0-9A-Za-z]*$"), length(max = 64))]
@@ -100,6 +104,16 @@ pub struct NodeExporter {
     /// Settings of the pods. Default of tolerations: all taints, so that each node has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSettings>,
+}
+
+/// Which mounts of its node a pod sees, in Kubernetes' terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MountPropagation {
+    /// Those that come later as well.
+    #[default]
+    HostToContainer,
+    /// Those that were there when the pod began.
+    None,
 }
 
 /// How kube-state-metrics runs.

@@ -14,8 +14,8 @@ mod status;
 
 pub use alertmanager::{AlertmanagerSpec, DeadMansSwitch, Inhibition, MuteInterval, Route, TimeInterval, TimeRange};
 pub use exporters::{
-    Exporter, ExportersSpec, KafkaSasl, KafkaTarget, KafkaTls, KubeStateMetrics, MysqlTarget, NodeExporter,
-    PostgresTarget, RedisTarget, SaslMechanism,
+    Exporter, ExportersSpec, KafkaSasl, KafkaTarget, KafkaTls, KubeStateMetrics, MountPropagation, MysqlTarget,
+    NodeExporter, PostgresTarget, RedisTarget, SaslMechanism,
 };
 pub use grafana::{Dashboards, GatewayRef, GrafanaIngress, GrafanaPlugin, GrafanaRoute, GrafanaSpec, SecretRef};
 pub use jaeger::{JaegerSpec, OperationSampling, Sampling, ServiceSampling, TraceStore};

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, Toleration, VolumeMount};
 
 use super::exporters::part;
 use super::{image, pod};
-use crate::api::monitoring_stack::NodeExporter;
+use crate::api::monitoring_stack::{MountPropagation, NodeExporter};
 use crate::stack::build::Plan;
 use crate::stack::names::{self, NODE_EXPORTER};
 use crate::stack::validate::Stack;
@@ -45,8 +45,10 @@ pub fn build(stack: &Stack, wanted: &NodeExporter, plan: &mut Plan) {
         args.extend(OF_NETWORK.map(|collector| format!("--no-collector.{collector}")));
     }
     let root = VolumeMount {
-        // What is mounted on the node later is seen as well.
-        mount_propagation: Some("HostToContainer".into()),
+        mount_propagation: match wanted.mount_propagation {
+            MountPropagation::HostToContainer => Some("HostToContainer".into()),
+            MountPropagation::None => None,
+        },
         ..pod::mount("root", "/host/root", true)
     };
     let mut set = pod::daemon_set(pod::Workload {

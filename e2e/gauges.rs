@@ -146,6 +146,8 @@ fn stack(databases: bool) -> Value {
             "prometheus": {"scrapeInterval": "5s"},
             "alertmanager": {},
             "exporters": exporters,
+            // How much room the machine has is not what is looked at.
+            "rules": {"thresholds": {"DiskSpaceLow": {"warning": 0.02, "critical": 0.01}}},
         },
     })
 }

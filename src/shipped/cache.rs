@@ -29,11 +29,16 @@ pub(super) const GROUP: Group = Group {
         ),
         Rule::Alert(Alert {
             name: "RedisDown",
-            expr: "max by (namespace, job, instance) (redis_up) == 0",
+            // As of databases: who waits for Redis does not answer Prometheus.
+            expr: r#"(
+max by (namespace, job, instance) (redis_up)
+or
+max by (namespace, job, instance) (up{job="redis"})
+) == 0"#,
             fires: Fires::When("critical", MINUTE),
             options: &[],
             summary: "Redis of {{ $labels.job }} ({{ $labels.instance }}) is down",
-            description: "The exporter runs and gets no answer from Redis.",
+            description: "The exporter gets no answer from Redis, or does not answer itself: it does not while it waits.",
         }),
         Rule::Alert(Alert {
             name: "CacheHitRateLow",

@@ -50,11 +50,18 @@ sum by (namespace, job, instance) (rate(mysql_global_status_aborted_clients[5m])
         ),
         Rule::Alert(Alert {
             name: "DatabaseDown",
-            expr: "max by (namespace, job, instance) (pg_up) == 0 or max by (namespace, job, instance) (mysql_up) == 0",
+            // An exporter whose database drops packets has no answer within the time of a scrape.
+            expr: r#"(
+max by (namespace, job, instance) (pg_up)
+or
+max by (namespace, job, instance) (mysql_up)
+or
+max by (namespace, job, instance) (up{job=~"mysql|postgres"})
+) == 0"#,
             fires: Fires::When("critical", MINUTE),
             options: &[],
             summary: "The database of {{ $labels.job }} ({{ $labels.instance }}) is down",
-            description: "The exporter runs and cannot log in to the database.",
+            description: "The exporter cannot log in to the database, or does not answer: it does not while it waits for a database that cannot be reached.",
         }),
         Rule::Alert(Alert {
             name: "DatabaseConnectionPoolExhausted",

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use evenkeel::dashboards::{self, Dashboard, Parts};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,6 +15,7 @@ use crate::fakes::hook::Hook;
 use crate::gauges::*;
 use crate::harness::*;
 use crate::manifests::*;
+use crate::panes::{ask, survey};
 
 /// From something that breaks to its alert in Alertmanager: seconds, but for a loaded machine.
 const SOON: Duration = Duration::from_secs(120);
@@ -58,6 +60,21 @@ async fn every_rule_that_ships_is_evaluated_by_prometheus() {
         assert!(runbook.ends_with(&format!("/{}.md", alert.name)), "{rule:#}");
     }
     println!("{} rules in {} groups", rules.len(), groups.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboards_show_what_the_exporters_measure() {
+    let cluster = Cluster::bare().await;
+    let _together = cluster.together().await;
+    let gauges = Gauges::open(cluster).await;
+    let _still = DATABASES.lock().await;
+    let least = [("node", 80), ("workloads", 80), ("database", if gauges.found.databases { 80 } else { 0 })];
+    let parts = Parts { prometheus: true, loki: false, collectors: false, jaeger: false };
+    let about = |dashboard: &Dashboard| least.iter().any(|(name, _)| *name == dashboard.name);
+    let dashboards = dashboards::shipped(parts).into_iter().filter(about).collect();
+    let (_, ip) = gauges.cluster.pods(GAUGES, "app.kubernetes.io/name=prometheus").await.remove(0);
+    let url = format!("http://{ip}:9090/api/v1/query_range");
+    survey(dashboards, &least, async |query| ask(&gauges.cluster.http, url.clone(), query).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

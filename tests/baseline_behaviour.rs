@@ -140,6 +140,22 @@ fn days_without_data_are_left_out_of_the_mean_and_not_counted_as_zero() {
 }
 
 #[test]
+fn what_is_no_number_for_a_while_is_left_out_of_the_mean() {
+    let from = 7 * DAY + 11 * HOUR;
+    // As a ratio is without requests.
+    let orders = |at: usize| match at {
+        at if at / HOUR % 24 == 3 || (2 * DAY + 12 * HOUR..2 * DAY + 13 * HOUR).contains(&at) => Some(f64::NAN),
+        at if at >= from => Some(30.0),
+        at => Some(rhythm(at)),
+    };
+    let times: [(usize, &[&str]); 2] = [(from - HOUR, &[]), (from + HOUR, &["eu"])];
+    fires("{window: 7d, seasonality: daily, ratio: 0.5, direction: below}", 300, &[("eu", &orders)], &times);
+    fires("{window: 7d, ratio: 0.6, direction: below}", 300, &[("eu", &orders)], &[(from + HOUR, &[])]);
+    fires("{window: 7d, ratio: 0.4, direction: below}", 300, &[("eu", &orders)], &[(from + HOUR, &["eu"])]);
+    fires("{window: 7d, ratio: 0.2, direction: above}", 300, &[("eu", &orders)], &[(from - HOUR, &["eu"])]);
+}
+
+#[test]
 fn a_quiet_sunday_is_usual_with_weekly_seasonality() {
     let weekly_rhythm = |at: usize| if (at / DAY) % 7 == 6 { 10.0 } else { 100.0 };
     let usual = |at: usize| Some(weekly_rhythm(at));

@@ -74,8 +74,11 @@ pub fn compile(baseline: &Baseline, expr: &str, owner: &str) -> Result<Compared,
     let own = |name: &str| format!("{name}{{{LABEL}={}}}", quoted(&series));
     let value = own("evenkeel:baseline:value");
 
+    let end = if expr.contains('#') { "\n" } else { "" };
+    let written = format!("({}{end})", expr.trim());
     let mut records = vec![
-        ("evenkeel:baseline:value", expr.trim().to_owned()),
+        // One NaN would make every average over it NaN, and the alert silent for a whole window.
+        ("evenkeel:baseline:value", format!("{written} > -Inf < Inf")),
         ("evenkeel:baseline:history", span.history(&value)),
         (
             "evenkeel:baseline:expected",
@@ -93,8 +96,6 @@ pub fn compile(baseline: &Baseline, expr: &str, owner: &str) -> Result<Compared,
     };
     let direction = baseline.direction.unwrap_or_default();
     let mut compared = vec![];
-    let end = if expr.contains('#') { "\n" } else { "" };
-    let written = format!("({}{end})", expr.trim());
     if matches!(direction, Direction::Below | Direction::Both) {
         records.push(("evenkeel:baseline:lower", format!("{expected} - {margin}")));
         compared.push(format!("{written} < ignoring ({LABEL}) {}", own("evenkeel:baseline:lower")));
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(
             made.records,
             [
-                ("evenkeel:baseline:value", "sum by (job) (rate(x[5m]))".to_owned()),
+                ("evenkeel:baseline:value", "(sum by (job) (rate(x[5m]))) > -Inf < Inf".to_owned()),
                 (
                     "evenkeel:baseline:history",
                     format!("count without (evenkeel_period) ({})", days("present_over_time"))

@@ -66,7 +66,7 @@ impl Intake {
                 if compiled.0 != generation {
                     *compiled = (generation, validate(&response.spec).ok().map(Arc::new));
                 }
-                compiled.1.as_ref().is_some_and(|selector| selector.matches(alert))
+                compiled.1.as_ref().is_some_and(|selector| selector.matches(alert, &owner.namespace))
             })
             .collect()
     }

@@ -101,11 +101,18 @@ impl Reportable for Invalid {
 pub struct Selector {
     alert: Option<String>,
     matchers: Vec<Matcher>,
+    /// Whether alerts about other namespaces are meant too.
+    anywhere: bool,
 }
 
 impl Selector {
-    pub fn matches(&self, alert: &Alert) -> bool {
-        self.alert.as_deref().is_none_or(|name| name == alert.name())
+    /// Whether an AlertResponse of `namespace` with this selector matches. An alert whose label says that it is about another
+    /// namespace does not concern it, unless a matcher speaks of namespaces, or the target belongs to none.
+    pub fn matches(&self, alert: &Alert, namespace: &str) -> bool {
+        let about = alert.labels.get("namespace").map(String::as_str).unwrap_or_default();
+        let concerned = self.anywhere || about.is_empty() || about == namespace;
+        concerned
+            && self.alert.as_deref().is_none_or(|name| name == alert.name())
             && self.matchers.iter().all(|m| m.matches(&alert.labels))
     }
 }
@@ -193,7 +200,8 @@ fn selector(spec: &AlertResponseSpec) -> Result<Selector, Invalid> {
     if alert.is_none() && matchers.iter().all(Matcher::accepts_empty) {
         return Err(Invalid::MatchesEverything);
     }
-    Ok(Selector { alert, matchers })
+    let anywhere = spec.target.kind == TargetKind::Node || matchers.iter().any(|matcher| matcher.name() == "namespace");
+    Ok(Selector { alert, matchers, anywhere })
 }
 
 /// The workload that the alert is about. Labels are untrusted: the value must be the name of an object, and it is only
@@ -239,8 +247,22 @@ mod tests {
             (vec![("alertname", "A"), ("severity", "warning")], false),
             (vec![("alertname", "A"), ("severity", "critical"), ("team", "infra")], false),
         ] {
-            assert_eq!(selector.matches(&alert(&labels)), expected, "{labels:?}");
+            assert_eq!(selector.matches(&alert(&labels), "shop"), expected, "{labels:?}");
         }
+    }
+
+    #[test]
+    fn an_alert_about_another_namespace_is_matched_only_where_that_is_said() {
+        let matches = |match_: &str, namespace: &str| {
+            let alert = alert(&[("alertname", "A"), ("namespace", namespace)]);
+            validate(&minimal(match_)).unwrap().matches(&alert, "shop")
+        };
+        assert!(matches("{alert: A}", "shop") && !matches("{alert: A}", "payments") && matches("{alert: A}", ""));
+        let named = r#"{alert: A, matchers: ['namespace=~"shop|payments"']}"#;
+        assert!(matches(named, "payments") && !matches(named, "other"));
+        let node = spec("{match: {alert: A}, target: {kind: Node, nameFromLabel: node}, steps: [{cordon: {}}]}");
+        let elsewhere = alert(&[("alertname", "A"), ("namespace", "monitoring")]);
+        assert!(validate(&node).unwrap().matches(&elsewhere, "shop"));
     }
 
     #[test]

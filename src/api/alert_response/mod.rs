@@ -142,6 +142,8 @@ pub struct Match {
     /// Matchers on the alert's labels in Alertmanager's syntax: `severity="critical"`, `region=~"eu-.*"`,
     /// `team!="infra"`. Regular expressions are anchored. A label that is absent is the same as an empty one.
     /// Without `alert`, at least one matcher must refuse the empty value, as in a Prometheus selector.
+    /// An alert whose label `namespace` names another namespace is not matched, unless a matcher is about `namespace` or the
+    /// target is a Node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 1024)))]
     pub matchers: Vec<String>,

@@ -118,6 +118,10 @@ impl Metrics {
         registry.register("alerts_unmatched", "Alerts that no AlertResponse matched", metrics.alerts_unmatched.clone());
         registry.register("response_runs", "ResponseRuns by phase", metrics.runs.clone());
         registry.register("response_runs_closed", "ResponseRuns closed by verdict", metrics.runs_closed.clone());
+        // A counter that is born with 1 has not increased.
+        for verdict in ["Pass", "Fail", "Inconclusive"] {
+            drop(metrics.runs_closed.get_or_create(&Verdict { verdict: verdict.to_owned() }));
+        }
         registry.register_with_unit(
             "alert_to_action",
             "From the alert's arrival to the first effect",

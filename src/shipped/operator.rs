@@ -40,10 +40,10 @@ pub(super) const GROUP: Group = Group {
         }),
         Rule::Alert(Alert {
             name: "EvenkeelRulesRejected",
-            expr: r#"max by (stack) (evenkeel_rules{state="rejected"}) > 0"#,
+            expr: r#"max by (exported_namespace, stack) (evenkeel_rules{state="rejected"}) > 0"#,
             fires: Fires::When("warning", 10 * MINUTE),
             options: &[],
-            summary: "{{ $value | humanize }} rules of the stack {{ $labels.stack }} are refused",
+            summary: "{{ $value | humanize }} rules of the stack {{ $labels.exported_namespace }}/{{ $labels.stack }} are refused",
             description: "AlertRules hold rules that are wrong: their last good version stays, or they are not live.",
         }),
         Rule::Alert(Alert {

@@ -22,7 +22,7 @@ sum by (namespace, job, code) (label_replace(rate(http_requests_total{code="",st
 or on (namespace, job)
 sum by (namespace, job, code) (label_replace(rate(http_server_request_duration_seconds_count{http_response_status_code!=""}[$each]), "code", "$1", "http_response_status_code", "(.*)"))
 or on (namespace, job)
-sum by (namespace, job, code) (label_replace(label_replace(label_replace(rate(nginx_ingress_controller_requests{status!=""}[$each]), "code", "$1", "status", "(.*)"), "namespace", "$1", "exported_namespace", "(.+)"), "job", "ingress/$1", "exported_service", "(.+)"))"#,
+sum by (namespace, job, code) (label_replace(label_replace(label_replace(label_replace(rate(nginx_ingress_controller_requests{status!=""}[$each]), "code", "$1", "status", "(.*)"), "namespace", "$1", "exported_namespace", "(.+)"), "job", "ingress/$1", "service", "(.+)"), "job", "ingress/$1", "exported_service", "(.+)"))"#,
         ),
         each(WINDOWS, "job:http_requests:rate$each", "sum by (namespace, job) (job_code:http_requests:rate$each)"),
         each(

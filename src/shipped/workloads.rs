@@ -21,7 +21,7 @@ pub(super) const GROUP: Group = Group {
         Rule::Alert(Alert {
             name: "PodDown",
             expr: r#"max by (namespace, pod) (kube_pod_status_ready{condition="true"}) == 0
-unless on (namespace, pod) (kube_pod_status_phase{phase="Succeeded"} == 1)"#,
+unless on (namespace, pod) (kube_pod_status_phase{phase=~"Succeeded|Failed"} == 1)"#,
             fires: Fires::When("warning", 10 * MINUTE),
             options: &[],
             summary: "Pod {{ $labels.namespace }}/{{ $labels.pod }} is not ready",
@@ -81,7 +81,8 @@ sum by (namespace, pod, container) (increase(kube_pod_container_status_restarts_
         }),
         Rule::Alert(Alert {
             name: "JobFailed",
-            expr: r#"max by (namespace, job_name) (kube_job_failed{condition="true"}) == 1"#,
+            // But for the Jobs that run the tests of an AlertRule, whose failures its status tells.
+            expr: r#"max by (namespace, job_name) (kube_job_failed{condition="true",job_name!~".+-rule-test-[0-9a-f]{10}"}) == 1"#,
             fires: Fires::When("warning", 0),
             options: &[],
             summary: "Job {{ $labels.namespace }}/{{ $labels.job_name }} has failed",

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Conditioned;
-use super::common::{Conditions, SecretKeyRef, conditions_schema};
+use super::common::{Conditions, HTTP_URL, SecretKeyRef, conditions_schema};
 use super::monitoring_stack::BasicAuth;
 
 /// Where people are told: exactly one of the services below. Credentials are referred to, never written here.
@@ -86,7 +86,7 @@ pub struct Slack {
     pub channel: Option<String>,
     /// Base URL of the Web API, for a proxy. Default: https://slack.com/api.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^https?://"), length(max = 2048))]
+    #[schemars(regex(pattern = HTTP_URL), length(max = 2048))]
     pub url: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct Pagerduty {
     /// Endpoint of the Events API, for example https://events.eu.pagerduty.com/v2/enqueue.
     /// Default: https://events.pagerduty.com/v2/enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^https?://"), length(max = 2048))]
+    #[schemars(regex(pattern = HTTP_URL), length(max = 2048))]
     pub url: Option<String>,
     /// True: an incident that a run opens while it repairs is acknowledged at once, so that nobody is called out of bed for
     /// what is being repaired. A run that does not help triggers again, which notifies nobody before PagerDuty's own
@@ -120,7 +120,7 @@ pub struct Pagerduty {
 pub struct Webhook {
     /// The URL, where it holds no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^https?://"), length(max = 2048))]
+    #[schemars(regex(pattern = HTTP_URL), length(max = 2048))]
     pub url: Option<String>,
     /// Where the URL is, when it is a credential itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,7 +191,7 @@ pub struct Github {
     pub token_secret_ref: SecretKeyRef,
     /// Base URL of the REST API, for example https://github.example.com/api/v3. Default: https://api.github.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^https?://"), length(max = 2048))]
+    #[schemars(regex(pattern = HTTP_URL), length(max = 2048))]
     pub url: Option<String>,
 }
 

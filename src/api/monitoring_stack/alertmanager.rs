@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Storage, one};
-use crate::api::common::{PodSettings, SecretKeyRef};
+use crate::api::common::{HTTP_URL, PodSettings, SecretKeyRef};
 use crate::api::duration::PromDuration;
 
 /// How Alertmanager runs, and whom it tells what.
@@ -89,7 +89,7 @@ impl Default for AlertmanagerSpec {
 pub struct DeadMansSwitch {
     /// Where the alert is sent by POST, for example https://watch.example.com/ping/1234.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(max = 2048))]
+    #[schemars(regex(pattern = HTTP_URL), length(max = 2048))]
     pub url: Option<String>,
     /// The same in a Secret, where the URL itself is the credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]

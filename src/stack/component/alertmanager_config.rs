@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::api::duration::PromDuration;
 use crate::api::monitoring_stack::{DeadMansSwitch, Inhibition, MuteInterval};
 use crate::api::response_run::DRILL;
+use crate::matcher;
 use crate::notify::receivers::{HttpConfig, Receiver, SECRETS_DIR, WebhookConfig, receiver, relative};
 use crate::stack::routes::Routing;
 
@@ -89,6 +90,7 @@ pub struct TimeRange {
 
 /// Of the rules that ship: see `shipped/monitoring.rs`.
 const WATCHDOG: &str = r#"alertname="Watchdog""#;
+const NOT_WATCHDOG: &str = r#"alertname!="Watchdog""#;
 
 impl Config {
     /// The whole configuration, without the mark of its revision. `receiver_url` is the base URL of the operator.
@@ -115,13 +117,24 @@ impl Config {
     }
 }
 
-/// Last, when there is a default channel: the Watchdog that always fires is only for who asks for it by a route.
+/// The Watchdog that always fires is only for who asks for it by name: neither for the default channel nor for routes that
+/// take whatever comes.
 fn routes(routing: &Routing) -> Vec<Route> {
     let watchdog = Route { receiver: NOBODY.into(), matchers: vec![WATCHDOG.into()], ..Route::default() };
-    let own = routing.routes.iter().map(route);
+    let own = routing.routes.iter().map(|own| {
+        let mut route = route(own);
+        if !own.matchers.iter().any(|text| names_an_alert(text)) {
+            route.matchers.push(NOT_WATCHDOG.into());
+        }
+        route
+    });
     let last = routing.default_channel.iter().map(|_| watchdog.clone());
     let switch = routing.dead_mans_switch.as_ref().map(switch_route);
     [drill_route(), operator_route()].into_iter().chain(switch).chain(own).chain(last).collect()
+}
+
+fn names_an_alert(matcher: &str) -> bool {
+    matcher::parse(matcher).is_ok_and(|parsed| parsed.iter().any(|matcher| matcher.name() == "alertname"))
 }
 
 /// First: the alert of a drill goes to the operator and to nobody else.

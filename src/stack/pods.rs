@@ -48,7 +48,7 @@ pub enum Answer {
 }
 
 impl PodFacts {
-    /// `None` for a pod of nobody among `workloads`, and for one that is on its way out.
+    /// `None` for a pod of nobody among `workloads`, and for one that is on its way out or ended for good.
     pub fn of(pod: &Pod, workloads: &[Workload]) -> Option<Self> {
         let controller = pod.owner_references().iter().find(|r| r.controller == Some(true))?;
         let workload = workloads.iter().find(|workload| workload.runs(controller, pod.labels()))?;
@@ -56,6 +56,10 @@ impl PodFacts {
             return None;
         }
         let status = pod.status.clone().unwrap_or_default();
+        // A ReplicaSet leaves pods that were evicted where they are.
+        if workload.deployment.is_some() && matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
+            return None;
+        }
         let containers = status.container_statuses.unwrap_or_default();
         let condition = |type_: &str| status.conditions.iter().flatten().find(|c| c.type_ == type_);
         let ready = condition("Ready").is_some_and(|c| c.status == "True");
@@ -235,6 +239,20 @@ mod tests {
             Some(false)
         );
         assert_eq!(last_words(" \n"), None);
+    }
+
+    #[test]
+    fn an_evicted_pod_of_a_deployment_says_nothing_of_it() {
+        let ended = container(json!({"terminated": {"exitCode": 137, "reason": "Error"}}), json!({}));
+        let mut evicted = pod("rs-1", ended, "False");
+        let owners =
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "d-77", "uid": "rs-1", "controller": true}]);
+        evicted.metadata.owner_references = serde_json::from_value(owners).unwrap();
+        evicted.labels_mut().insert("pod-template-hash".into(), "77".into());
+        let deployment = Workload { uid: "d-1".into(), deployment: Some("d".into()), ..set() };
+        assert!(PodFacts::of(&evicted, std::slice::from_ref(&deployment)).unwrap().failing.is_some());
+        evicted.status.as_mut().unwrap().phase = Some("Failed".into());
+        assert_eq!(PodFacts::of(&evicted, &[deployment]), None);
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub struct MysqlTarget {
     /// The user's password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyRef>,
-    /// A my.cnf with a section [client]: user, password, host, port, and ssl-ca and the like.
+    /// A my.cnf with a section [client]: user, password, host and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_secret_ref: Option<SecretKeyRef>,
     /// Extra labels of the series, for example `namespace: shop`, which routes and repairs go by. Default of `namespace`: that
@@ -235,7 +235,7 @@ pub struct RedisTarget {
     /// Where it is, for example redis://cache.shop.svc:6379; rediss:// with TLS. Without credentials.
     #[schemars(regex(pattern = r"^(rediss?://)?[^@\s/]+(/[0-9]+)?$"), length(min = 1, max = 512))]
     pub address: String,
-    /// The user, where Redis has several. It needs `+info +ping +config|get +slowlog|len +latency|latest +client`.
+    /// The user, where Redis has several. It needs `+info +ping +config|get +slowlog|len +latency|latest +client|setname`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub username: Option<String>,

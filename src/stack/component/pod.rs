@@ -105,12 +105,13 @@ pub fn deployment(workload: Workload) -> Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(1),
-            // The old pod goes first: two would be measured twice, and take two connections.
+            // The new pod comes first: a measurement that is missed ends alerts, and begins others. Through the Service one of
+            // the two is asked.
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(0)),
-                    max_unavailable: Some(IntOrString::Int(1)),
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },

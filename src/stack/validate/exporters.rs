@@ -19,6 +19,13 @@ pub const SECRET_MISSING: &str = "ExporterSecretMissing";
 const LONGEST_NAME: usize = 63;
 /// Longest that a probe may wait.
 const LONGEST_TIMEOUT: PromDuration = PromDuration::from_mins(2);
+/// Longest that may lie between two probes: Prometheus forgets a series after five minutes.
+const LONGEST_INTERVAL: PromDuration = PromDuration::from_mins(2);
+/// Records that a name server may be asked for. The exporter refuses its whole configuration for one that it does not know.
+const RECORDS: [&str; 16] = [
+    "A", "AAAA", "CAA", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SVCB", "TLSA",
+    "TXT",
+];
 
 /// Exporters, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,19 +121,30 @@ fn of_target(
 }
 
 fn of_probe(probe: &Probe, interval: Option<PromDuration>) -> Option<String> {
-    label_fault(&probe.labels, &["instance", "job"]).or_else(|| time_fault(probe, interval)).or_else(|| {
+    let common = label_fault(&probe.labels, &["instance", "job"]).or_else(|| time_fault(probe, interval));
+    common.or_else(|| record_fault(probe.dns.as_ref()?.type_.as_ref()?)).or_else(|| {
         let pattern = probe.http.as_ref()?.body_matches.as_ref()?;
         let why = re2::groups(pattern).err()?;
         Some(format!("http.bodyMatches {pattern:?} is no regular expression of Go: {why}"))
     })
 }
 
-/// What Prometheus, or the blackbox exporter, would refuse, and with it everything else.
+fn record_fault(type_: &str) -> Option<String> {
+    let unknown = !RECORDS.contains(&type_);
+    unknown.then(|| format!("dns.type {type_} is not one of {}", RECORDS.join(", ")))
+}
+
+/// What Prometheus, or the blackbox exporter, would refuse, and with it everything else; and what alerts could not go by.
 fn time_fault(probe: &Probe, interval: Option<PromDuration>) -> Option<String> {
     for (field, value) in [("interval", probe.interval), ("timeout", probe.timeout)] {
         if value.is_some_and(|value| value.is_zero()) {
             return Some(format!("{field} is 0s: write a duration above zero, for example 5s"));
         }
+    }
+    if let Some(interval) = probe.interval.filter(|interval| *interval > LONGEST_INTERVAL) {
+        return Some(format!(
+            "interval {interval} is more than {LONGEST_INTERVAL}: Prometheus forgets a series after 5m, and alerts would end between two probes"
+        ));
     }
     let timeout = probe.timeout?;
     if timeout > LONGEST_TIMEOUT {
@@ -207,7 +225,12 @@ mod tests {
             (json!({"timeout": "15s"}), "timeout 15s is not below prometheus.scrapeInterval 15s"),
             (json!({"timeout": "5s", "interval": "5s"}), "timeout 5s is not below interval 5s"),
             (json!({"interval": "0s"}), "interval is 0s"),
-            (json!({"timeout": "3m", "interval": "10m"}), "timeout 3m is more than 2m"),
+            (json!({"timeout": "3m"}), "timeout 3m is more than 2m"),
+            (json!({"interval": "1h"}), "interval 1h is more than 2m: Prometheus forgets a series after 5m"),
+            (
+                json!({"module": "dns", "dns": {"name": "a.example.com", "type": "ALIAS"}}),
+                "dns.type ALIAS is not one of A, AAAA",
+            ),
             (json!({"labels": {"job": "x"}}), "labels has job"),
             (json!({"http": {"bodyMatches": "(?=x)"}}), "http.bodyMatches \"(?=x)\" is no regular expression of Go"),
         ] {

@@ -317,7 +317,8 @@ impl Prometheus {
         let (start, end, limit) = (period.start.to_string(), period.end.to_string(), limit.to_string());
         let mut query = vec![("start", start.as_str()), ("end", &end), ("limit", &limit)];
         query.extend(selector.map(|selector| ("match[]", selector)));
-        let answer: Answer<Vec<String>> = self.0.get_json(&format!("/api/v1/label/{label}/values"), &query).await?;
+        let path = format!("/api/v1/label/{}/values", in_path(label));
+        let answer: Answer<Vec<String>> = self.0.get_json(&path, &query).await?;
         Ok(answer.data)
     }
 
@@ -348,6 +349,19 @@ impl Prometheus {
         }
         Ok(counts)
     }
+}
+
+/// The name of a label as a part of a path: one that is not plain is written as Prometheus' `U__` escaping has it.
+fn in_path(label: &str) -> String {
+    if label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return label.to_owned();
+    }
+    let escaped = label.chars().map(|c| match c {
+        '_' => "__".to_owned(),
+        c if c.is_ascii_alphanumeric() => c.to_string(),
+        c => format!("_{:x}_", u32::from(c)),
+    });
+    format!("U__{}", escaped.collect::<String>())
 }
 
 /// The first sample of `name` in a text exposition.
@@ -441,6 +455,13 @@ mod tests {
         assert_eq!(error, format!("{base}/api/v1/query answered 400: bad_data: parse error"));
         let error = Prometheus::at(&reqwest::Client::new(), "::1").0.base;
         assert_eq!(error, "http://[::1]:9090");
+    }
+
+    #[test]
+    fn the_name_of_a_label_fits_into_a_path() {
+        assert_eq!(in_path("status_code"), "status_code");
+        assert_eq!(in_path("__name__"), "__name__");
+        assert_eq!(in_path("http.status_code/é"), "U__http_2e_status__code_2f__e9_");
     }
 
     #[test]

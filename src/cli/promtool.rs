@@ -71,10 +71,14 @@ fn run_one(origin: &Origin, rule: &AlertRule, promtool: &Path, total: usize) -> 
             }
         })?;
         let said = [output.stdout, output.stderr].concat();
-        let failed = unit_test::judge(number, test, output.status.success(), &String::from_utf8_lossy(&said));
-        failures.extend(failed.into_iter().map(|failure| {
-            let name = test.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-            let fault = Fault::at(&format!("spec.{}", failure.field), format!("{name}{failure}"));
+        let name = test.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        let failed: Vec<(String, String)> =
+            match unit_test::judge(number, test, output.status.success(), &String::from_utf8_lossy(&said)) {
+                Ok(failed) => failed.into_iter().map(|failure| (failure.field.clone(), failure.to_string())).collect(),
+                Err(silent) => vec![(format!("tests[{number}]"), format!("{silent}: {}", output.status))],
+            };
+        failures.extend(failed.into_iter().map(|(field, message)| {
+            let fault = Fault::at(&format!("spec.{field}"), format!("{name}{message}"));
             Finding { origin: origin.clone(), fault }
         }));
     }

@@ -249,6 +249,7 @@ impl Writer {
                 continue;
             }
             tracing::info!(kind = %K::kind(&()), ?namespace, name, "deleting a child that is no longer wanted");
+            self.forget::<K>(namespace.as_deref(), &name);
             match home(namespace.as_deref()).delete(&name, &DeleteParams::background()).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -266,9 +267,17 @@ impl Writer {
         self.prune(owner, set, &Names::new(), &cluster, |_| cluster.clone()).await
     }
 
-    /// Deletes one object if it is there and is this owner's.
+    /// Some children have a name for once: what is deleted must not stay in memory.
+    fn forget<K: Child>(&self, namespace: Option<&str>, name: &str) {
+        if let Ok(mut memo) = self.settled.lock() {
+            memo.remove(&memory::<K>(namespace, name));
+        }
+    }
+
+    /// Deletes one object of the owner's namespace if it is there and is this owner's.
     pub async fn delete_one<K: Child>(&self, owner: &Owner, api: &Api<K>, name: &str) -> Result<(), ApplyError> {
         let live = api.get_metadata_opt(name).await.map_err(|e| ApplyError::api::<K>("read", name, e))?;
+        self.forget::<K>(Some(&owner.namespace), name);
         let ours = |uid: &str| uid == owner.uid;
         let Some(live) = live.filter(|live| live.labels().get(OWNER_UID).is_some_and(|uid| ours(uid))) else {
             return Ok(());
@@ -313,7 +322,7 @@ impl Writer {
         let fingerprint = digest([serde_json::to_string(&object).map_err(json)?.as_str()], 16);
         object.annotations_mut().insert(APPLIED.into(), fingerprint.clone());
         let desired = serde_json::to_value(&object).map_err(json)?;
-        let memory = format!("{kind}/{}/{name}", object.namespace().unwrap_or_default());
+        let memory = memory::<K>(object.namespace().as_deref(), &name);
 
         let exists = live.is_some();
         if let Some(live) = live {
@@ -347,6 +356,11 @@ impl Writer {
     }
 }
 
+/// Under which name the writer remembers an object.
+fn memory<K: Child>(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{}/{name}", K::kind(&()), namespace.unwrap_or_default())
+}
+
 /// A get does not always return apiVersion and kind.
 fn without_types(mut desired: Value) -> Value {
     if let Some(fields) = desired.as_object_mut() {
@@ -354,4 +368,76 @@ fn without_types(mut desired: Value) -> Value {
         fields.remove("kind");
     }
     desired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::{Method, Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
+    use kube::core::ObjectMeta;
+    use serde_json::json;
+    use std::convert::Infallible;
+
+    const SHELF: &str = "/api/v1/namespaces/shop/configmaps";
+
+    /// An API server with room for one ConfigMap.
+    fn client() -> Client {
+        let kept = Arc::new(Mutex::new(None::<Value>));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let kept = kept.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap();
+                let mut kept = kept.lock().unwrap();
+                let missing = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"});
+                let (code, said) = match (&head.method, head.uri.path()) {
+                    (&Method::PATCH, _) => {
+                        let mut object: Value = serde_json::from_slice(&body).unwrap();
+                        object["metadata"]["resourceVersion"] = "7".into();
+                        object["metadata"]["uid"] = "uid-map".into();
+                        *kept = Some(object.clone());
+                        (200, object)
+                    }
+                    (&Method::DELETE, _) => {
+                        *kept = None;
+                        (200, json!({"kind": "Status", "status": "Success", "code": 200}))
+                    }
+                    (_, SHELF) => {
+                        let items: Vec<Value> = kept.clone().into_iter().collect();
+                        (200, json!({"metadata": {"resourceVersion": "7"}, "items": items}))
+                    }
+                    _ => kept.clone().map_or((404, missing), |object| (200, object)),
+                };
+                let body = Body::from(serde_json::to_vec(&said).unwrap());
+                Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+            }
+        });
+        Client::new(service, "shop")
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_or_pruned_does_not_stay_in_memory() {
+        let writer = Writer::new(client());
+        let owner = Owner {
+            api_version: "evenkeel.dev/v1alpha1".into(),
+            kind: "MonitoringStack".into(),
+            namespace: "shop".into(),
+            name: "main".into(),
+            uid: "uid-main".into(),
+        };
+        let api = Api::<ConfigMap>::namespaced(writer.client().clone(), "shop");
+        let metadata =
+            ObjectMeta { name: Some("once".into()), namespace: Some("shop".into()), ..ObjectMeta::default() };
+        let object = ConfigMap { metadata, ..ConfigMap::default() };
+        let remembered = || writer.settled.lock().unwrap().len();
+        writer.apply_one(&owner, "rule-tests", &api, object.clone()).await.unwrap();
+        assert_eq!(remembered(), 1);
+        writer.delete_one(&owner, &api, "once").await.unwrap();
+        assert_eq!(remembered(), 0);
+        writer.apply_one(&owner, "rule-tests", &api, object).await.unwrap();
+        writer.prune(&owner, "rule-tests", &Names::new(), &api, |_| api.clone()).await.unwrap();
+        assert_eq!(remembered(), 0);
+    }
 }

@@ -375,7 +375,7 @@ struct PrometheusRule<'a> {
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
     name.chars().all(inner) && !name.starts_with(|c: char| c.is_ascii_digit())
 }

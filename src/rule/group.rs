@@ -18,7 +18,7 @@ pub const MAX_GROUP: usize = 500 << 10;
 pub const QUARANTINED: &str = "Quarantined";
 /// Reason of a rule that is held back by a test of its AlertRule.
 pub const TESTS_FAILED: &str = "TestsFailed";
-/// The same while the tests have not been run; told to nobody.
+/// The same of a good rule while the tests have not been run; told to nobody.
 pub const NOT_TESTED: &str = "NotTested";
 
 /// One rule of the spec as it stands in a group: one entry, or one for each tier, or the series of a baseline and their alert.
@@ -248,19 +248,21 @@ impl Shipped {
         Self { text: group.to_text().into(), rules: compiled.rules.len(), problems, reach: compiled.reach }
     }
 
-    /// Nothing of `compiled`: all of `old`, the group as it was shipped before, stays as it is.
+    /// Nothing of `compiled`: all of `old`, the group as it was shipped before, stays as it is. `reason` and `message`
+    /// are those of the good rules.
     pub fn held(compiled: &Compiled, old: Option<&str>, reason: &str, message: &str) -> Self {
         let text = old.unwrap_or_default();
         let group = Group::cut(text);
+        let held = |(index, rule): (usize, &CompiledRule)| RuleProblem {
+            index: index as i32,
+            name: rule.id.name.clone(),
+            field: "tests".into(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            ..RuleProblem::default()
+        };
         let problem = |(index, rule): (usize, &CompiledRule)| Problem {
-            told: RuleProblem {
-                index: index as i32,
-                name: rule.id.name.clone(),
-                field: "tests".into(),
-                reason: reason.to_owned(),
-                message: message.to_owned(),
-                ..RuleProblem::default()
-            },
+            told: rule.result.as_ref().err().map_or_else(|| held((index, rule)), told),
             kept: group.keep(&line(&rule.id), rule.id.nth).and_then(|piece| piece.kept),
         };
         let problems = compiled.rules.iter().enumerate().map(problem).collect();
@@ -269,6 +271,15 @@ impl Shipped {
 
     pub fn accepted(&self) -> usize {
         self.rules - self.problems.len()
+    }
+
+    /// Rules with which something is wrong; those that wait for tests are neither accepted nor refused.
+    pub fn refused(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.told.reason != NOT_TESTED).count()
+    }
+
+    pub fn waits_for_tests(&self) -> bool {
+        self.refused() < self.problems.len()
     }
 
     /// Takes out the rule with this digest, which Prometheus refused; puts in its version of `good`, a group that

@@ -169,8 +169,7 @@ impl Index {
         let quarantined: Vec<RuleProblem> = quarantined.into_iter().filter(|p| p.digest.is_some()).collect();
         let compiled = compile(&compile::group_name(&namespace, &object.name_any()), Some(generation), &object.spec);
         let tests = Tests::of(&object.spec, generation, &compiled, &status);
-        let held = Self::tried(&tests, &compiled, old);
-        let shipped = held.unwrap_or_else(|| Shipped::new(&compiled, old, &quarantined));
+        let shipped = tests.held(&compiled, old).unwrap_or_else(|| Shipped::new(&compiled, old, &quarantined));
         match tests.waits() {
             true => self.untested.insert(key.clone()),
             false => self.untested.remove(&key),

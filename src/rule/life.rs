@@ -7,6 +7,7 @@ use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{Expr, VectorSelector};
 use serde::Deserialize;
 
+use super::compile::is_plain;
 use super::{compile, promql};
 use crate::api::AlertRule;
 use crate::api::alert_rule::AlertRuleSpec;
@@ -162,7 +163,8 @@ pub fn written(matcher: &Matcher) -> String {
         MatchOp::Re(_) => "=~",
         MatchOp::NotRe(_) => "!~",
     };
-    format!("{}{operator}{}", matcher.name, quoted(&matcher.value))
+    let name = if is_plain(&matcher.name) { matcher.name.clone() } else { quoted(&matcher.name) };
+    format!("{name}{operator}{}", quoted(&matcher.value))
 }
 
 fn quoted(text: &str) -> String {
@@ -319,6 +321,14 @@ mod tests {
             wanted.unknown("x_tota", &["x_total".into()]),
             "there is no series of x_tota: did you mean x_total?"
         );
+    }
+
+    #[test]
+    fn names_that_are_not_plain_are_quoted_as_prometheus_reads_them() {
+        assert_eq!(one(r#"{"http.hits", "http.route"="/x"}"#).selector, r#"{__name__="http.hits","http.route"="/x"}"#);
+        let wanted = one(r#"hits{"http.route"=~"/x.*", code="5"}"#);
+        assert_eq!(wanted.selector, r#"{__name__="hits","http.route"=~"/x.*",code="5"}"#);
+        assert!(promql::tree(&wanted.selector).is_ok());
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Packing {
     /// Puts an AlertRule where it is, or where it belongs. `old` is its text before, when it changed; `known` the
     /// shard in which it was found after a restart, and whether its text was confirmed then.
     pub fn put(&mut self, rule: &Key, new: &Shipped, old: Option<&str>, known: Option<(usize, bool)>, number: u64) {
-        let (accepted, refused) = (new.accepted() as i64, new.problems.len() as i64);
+        let (accepted, refused) = (new.accepted() as i64, new.refused() as i64);
         let bytes = new.text.len();
         let before = self.placed.remove(rule);
         if let Some(same) = before.as_ref().filter(|before| {

@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::group::{QUARANTINED, Shipped, TESTS_FAILED};
-use super::index::tested::Tests;
-use super::unit_test::Failure;
+use super::group::{NOT_TESTED, QUARANTINED, Shipped, TESTS_FAILED};
+use super::index::tested::{TROUBLE, Tests};
 use crate::api::alert_rule::{AlertRuleStatus, RuleProblem, RuleSource, StackLoad};
 use crate::api::duration::PromDuration;
 use crate::k8s::status::{Extra, Outcome, conditions};
@@ -59,10 +58,12 @@ pub struct Told {
 /// The status of an AlertRule.
 pub fn of(facts: &Facts, now: Timestamp) -> Told {
     let shipped = facts.shipped;
-    let (accepted, refused) = (shipped.accepted(), shipped.problems.len());
-    // Of rules that are being tested nothing is known yet.
+    let (accepted, refused) = (shipped.accepted(), shipped.refused());
     let testing = facts.tests.waits();
-    let problems = shipped.problems.iter().filter(|_| !testing).map(|problem| problem.status());
+    // Nothing is known yet of rules that wait for tests.
+    let held = shipped.waits_for_tests();
+    let problems = shipped.problems.iter().filter(|problem| problem.told.reason != NOT_TESTED);
+    let problems = problems.map(|problem| problem.status());
     let problems: Vec<RuleProblem> = problems.collect();
     let waiting: Vec<String> = facts
         .stacks
@@ -99,7 +100,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         extra("Loaded", false, "NotSelected", message)
     } else if !waiting.is_empty() {
         extra("Loaded", false, "NotLoaded", waiting.join("; "))
-    } else if shipped.text.is_empty() && testing {
+    } else if shipped.text.is_empty() && held {
         extra("Loaded", false, "NotTested", "waits for the tests".into())
     } else if shipped.text.is_empty() {
         extra("Loaded", false, "NothingToLoad", "every rule was refused".into())
@@ -112,11 +113,13 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
         Outcome::Stalled { reason: "NotSelected", message: not_selected(facts.source, &facts.passed_over) }
     } else if testing {
         Outcome::Progressing { reason: "Testing", message: untested(facts.tests) }
-    } else if let Tests::Failed(failures) = facts.tests {
+    } else if let Tests::Failed(failed) = facts.tests {
         let fate = if shipped.text.is_empty() { "the rules are not live" } else { "the version before stays live" };
-        Outcome::Stalled { reason: TESTS_FAILED, message: format!("{}; {fate}", failed(failures)) }
+        Outcome::Stalled { reason: TESTS_FAILED, message: format!("{failed}; {fate}") }
     } else if let Some(reason) = reason(&problems) {
-        Outcome::Stalled { reason, message: format!("{refused} of {}: {}", rules(shipped.rules), describe(&problems)) }
+        let others = if held { "; the others wait for the tests, which are not run before" } else { "" };
+        let message = format!("{refused} of {}: {}{others}", rules(shipped.rules), describe(&problems));
+        Outcome::Stalled { reason, message }
     } else if !waiting.is_empty() {
         Outcome::Progressing { reason: "NotLoaded", message: waiting.join("; ") }
     } else {
@@ -129,7 +132,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Told {
     let status = AlertRuleStatus {
         observed_generation: Some(facts.generation),
         conditions: conditions(&previous.conditions, Some(facts.generation), &outcome, &extras, now),
-        accepted: (facts.checked && !testing).then_some(accepted as i32),
+        accepted: (facts.checked && !held).then_some(accepted as i32),
         refused: (facts.checked && !testing).then_some(refused as i32),
         firing: facts.firing.or(previous.firing).or(Some(0)),
         rules: problems,
@@ -177,6 +180,10 @@ fn tests_passed(tests: &Tests) -> Option<Extra> {
     let type_ = "TestsPassed";
     match tests {
         Tests::None => None,
+        Tests::NotRun => {
+            let message = "a rule of it is refused, see status.rules: until it is mended no test is run, and all of the version before stays".to_owned();
+            Some(Extra { type_, status: None, reason: "NotRun", message })
+        }
         Tests::Waiting { trouble, .. } => {
             let reason = if trouble.is_some() { "NotRun" } else { "NotRunYet" };
             Some(Extra { type_, status: None, reason, message: untested(tests) })
@@ -185,7 +192,7 @@ fn tests_passed(tests: &Tests) -> Option<Extra> {
             let tests = if *count == 1 { "1 test".to_owned() } else { format!("{count} tests") };
             Some(extra(type_, true, "AllPassed", format!("{tests} passed")))
         }
-        Tests::Failed(failures) => Some(extra(type_, false, TESTS_FAILED, failed(failures))),
+        Tests::Failed(failed) => Some(extra(type_, false, TESTS_FAILED, failed.clone())),
     }
 }
 
@@ -211,22 +218,9 @@ fn matches_series(facts: &Facts) -> Option<Extra> {
 
 fn untested(tests: &Tests) -> String {
     match tests {
-        Tests::Waiting { trouble: Some(why), .. } => format!("the tests could not be run, and are tried again: {why}"),
+        Tests::Waiting { trouble: Some(why), .. } => format!("{TROUBLE}{why}"),
         _ => "the tests are run by promtool in a Job before the rules become live".to_owned(),
     }
-}
-
-/// The first failures, with expected and got.
-fn failed(failures: &[Failure]) -> String {
-    const TOLD: usize = 3;
-    // What promtool got can be long.
-    const LONGEST: usize = 600;
-    let sentence =
-        |failure: &Failure| format!("{}: {failure}", failure.field).chars().take(LONGEST).collect::<String>();
-    let told: Vec<String> = failures.iter().take(TOLD).map(sentence).collect();
-    let more = failures.len().saturating_sub(TOLD);
-    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-    format!("{}{more}", told.join("; "))
 }
 
 fn rules(count: usize) -> String {

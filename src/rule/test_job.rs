@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, Pod, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ResourceRequirements, Volume,
+    ConfigMap, ConfigMapVolumeSource, Container, ContainerStatus, EmptyDirVolumeSource, Pod, PodSecurityContext,
+    PodSpec, PodTemplateSpec, ResourceRequirements, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -62,16 +62,18 @@ pub fn job(trial: &Trial, prometheus: &PrometheusSpec) -> Job {
         image: Some(image.clone()),
         command: Some(vec!["/bin/promtool".into()]),
         args: Some(vec!["test".into(), "rules".into(), format!("{DIRECTORY}/{}", file(number))]),
-        resources: Some(requests()),
+        resources: Some(resources()),
         security_context: Some(pod::restricted(pod::NOBODY)),
         // promtool makes a store of its own.
         volume_mounts: Some(vec![pod::mount("tests", DIRECTORY, true), pod::mount("tmp", "/tmp", false)]),
         ..Container::default()
     });
+    let scratch =
+        EmptyDirVolumeSource { size_limit: Some(Quantity("256Mi".into())), ..EmptyDirVolumeSource::default() };
     let tests = ConfigMapVolumeSource { name: name(trial), ..ConfigMapVolumeSource::default() };
     let volumes = vec![
         Volume { name: "tests".into(), config_map: Some(tests), ..Volume::default() },
-        Volume { name: "tmp".into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+        Volume { name: "tmp".into(), empty_dir: Some(scratch), ..Volume::default() },
     ];
     let spec = PodSpec {
         restart_policy: Some("Never".into()),
@@ -109,10 +111,17 @@ pub fn job(trial: &Trial, prometheus: &PrometheusSpec) -> Job {
     }
 }
 
-fn requests() -> ResourceRequirements {
-    let requests =
-        [("cpu", "10m"), ("memory", "16Mi")].map(|(what, size)| (what.to_owned(), Quantity(size.to_owned())));
-    ResourceRequirements { requests: Some(requests.into()), ..ResourceRequirements::default() }
+/// Limits too: whoever may write an AlertRule says what promtool works on.
+fn resources() -> ResourceRequirements {
+    let sizes = |cpu: &str, memory: &str| {
+        let sizes = [("cpu", cpu), ("memory", memory)];
+        Some(sizes.map(|(what, size)| (what.to_owned(), Quantity(size.to_owned()))).into())
+    };
+    ResourceRequirements {
+        requests: sizes("10m", "16Mi"),
+        limits: sizes("1", "512Mi"),
+        ..ResourceRequirements::default()
+    }
 }
 
 /// How far the pod is.
@@ -120,27 +129,63 @@ fn requests() -> ResourceRequirements {
 pub enum Progress {
     /// It runs, or will; why not yet, where that is known.
     Runs(Option<String>),
+    /// It waits for an image that cannot be pulled.
+    NoImage(String),
     /// Whether each test's promtool was content, by number.
     Ended(Vec<bool>),
+    /// It was cut off, which says nothing of the rules.
+    Broken(String),
 }
 
 /// What the pod of the Job says of itself.
 pub fn progress(pod: &Pod, tests: usize) -> Progress {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     let of = |number: usize| statuses?.iter().find(|status| status.name == container(number));
-    let ended = |number| Some(of(number)?.state.as_ref()?.terminated.as_ref()?.exit_code == 0);
-    if let Some(ended) = (0..tests).map(ended).collect::<Option<Vec<bool>>>() {
+    let ended = |number| of(number)?.state.as_ref()?.terminated.as_ref();
+    // promtool itself ends with 0 or 1.
+    let killed = (0..tests).find_map(|number| {
+        let ended = ended(number).filter(|ended| !matches!(ended.exit_code, 0 | 1))?;
+        let reason = ended.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let message = ended.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        Some(format!("promtool of tests[{number}] ended with {}{reason}{message}", ended.exit_code))
+    });
+    if let Some(killed) = killed {
+        return Progress::Broken(killed);
+    }
+    if let Some(ended) = (0..tests).map(|number| Some(ended(number)?.exit_code == 0)).collect::<Option<Vec<bool>>>() {
         return Progress::Ended(ended);
     }
-    let waits = |status: &k8s_openapi::api::core::v1::ContainerStatus| {
+    if let Some(gone) = gone(pod) {
+        return Progress::Broken(gone);
+    }
+    let waits = |status: &ContainerStatus| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref().filter(|reason| *reason != "ContainerCreating")?;
-        Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or(&status.image)))
+        let why = format!("{reason}: {}", waiting.message.as_deref().unwrap_or(&status.image));
+        Some((matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName"), why))
     };
+    let waits = statuses.into_iter().flatten().find_map(waits);
+    if let Some((true, why)) = waits {
+        return Progress::NoImage(why);
+    }
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let unscheduled = conditions.into_iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
     let unscheduled = unscheduled.and_then(|condition| condition.message.clone());
-    Progress::Runs(statuses.into_iter().flatten().find_map(waits).or(unscheduled))
+    Progress::Runs(waits.map(|(_, why)| why).or(unscheduled))
+}
+
+/// Why a pod of which not all containers have ended never ends by itself.
+fn gone(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref();
+    if let Some(reason) = status.and_then(|status| status.reason.as_ref()) {
+        let message = status.and_then(|status| status.message.as_ref()).map(|message| format!(": {message}"));
+        return Some(format!("its pod was ended with {reason}{}", message.unwrap_or_default()));
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("its pod was deleted".to_owned());
+    }
+    let failed = status.and_then(|status| status.phase.as_deref()) == Some("Failed");
+    failed.then(|| "its pod failed".to_owned())
 }
 
 /// Labels by which the Job's pods are found.
@@ -198,6 +243,8 @@ mod tests {
         assert_eq!(second["command"], json!(["/bin/promtool"]));
         assert_eq!(second["args"], json!(["test", "rules", "/tests/test-1.yaml"]));
         assert_eq!(second["securityContext"]["readOnlyRootFilesystem"], json!(true));
+        assert_eq!(second["resources"]["limits"], json!({"cpu": "1", "memory": "512Mi"}));
+        assert_eq!(pod["volumes"][1]["emptyDir"]["sizeLimit"], "256Mi");
     }
 
     #[test]
@@ -223,8 +270,37 @@ mod tests {
         assert_eq!(progress(&pod(json!([ended(0), {"running": {}}])), 2), Progress::Runs(None));
         assert_eq!(
             progress(&pod(json!([waits, ended(0)])), 2),
-            Progress::Runs(Some("ImagePullBackOff: no such image".into()))
+            Progress::NoImage("ImagePullBackOff: no such image".into())
+        );
+        let other = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "no such user"}});
+        assert_eq!(
+            progress(&pod(json!([other])), 1),
+            Progress::Runs(Some("CreateContainerConfigError: no such user".into()))
         );
         assert_eq!(progress(&Pod::default(), 1), Progress::Runs(None));
+    }
+
+    #[test]
+    fn a_promtool_that_was_killed_has_judged_nothing() {
+        let pod = |value: Value| serde_json::from_value::<Pod>(value).unwrap();
+        let ended = |code: i32, reason: &str| {
+            let state = json!({"terminated": {"exitCode": code, "reason": reason}});
+            let status = json!({"name": "test-0", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+            progress(&pod(json!({"status": {"phase": "Failed", "containerStatuses": [status]}})), 1)
+        };
+        assert_eq!(ended(1, "Error"), Progress::Ended(vec![false]));
+        let killed = Progress::Broken("promtool of tests[0] ended with 137 (OOMKilled)".into());
+        assert_eq!(ended(137, "OOMKilled"), killed);
+        for (code, reason) in [(143, "Error"), (128, "StartError"), (2, "Error")] {
+            assert!(matches!(ended(code, reason), Progress::Broken(_)), "{code}");
+        }
+        let evicted = json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "out of disk"}});
+        assert_eq!(progress(&pod(evicted), 1), Progress::Broken("its pod was ended with Evicted: out of disk".into()));
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(progress(&pod(deleted), 1), Progress::Broken("its pod was deleted".into()));
+        assert_eq!(
+            progress(&pod(json!({"status": {"phase": "Failed"}})), 1),
+            Progress::Broken("its pod failed".into())
+        );
     }
 }

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, LogParams};
 use kube::{Client, ResourceExt};
 
-use super::index::tested::Trial;
+use super::index::tested::{MOST_FAILURES, Trial};
 use super::test_job::{self, Progress, SET};
-use super::unit_test::{self, Failure};
+use super::unit_test::{self, Failure, Silent};
 use crate::api::MonitoringStack;
 use crate::context::Context;
 use crate::k8s::apply::ApplyError;
@@ -21,8 +21,10 @@ use crate::stack::build::BuildError;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Beyond the Job's own deadline, for what surrounds it.
 const PATIENCE: Duration = Duration::from_secs(test_job::DEADLINE as u64 + 20);
+/// Looks that may find an image which cannot be pulled: other tests wait meanwhile.
+const WITHOUT_IMAGE: u32 = 30;
 /// Bytes that are read of one promtool.
-const MOST: i64 = 1 << 20;
+const MOST: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
@@ -36,6 +38,14 @@ pub enum TestError {
     Build(#[from] BuildError),
     #[error("Job {job} did not end in time{}", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Late { job: String, why: Option<String> },
+    #[error("Job {job} gets no image: {why}")]
+    NoImage { job: String, why: String },
+    #[error("Job {job} was cut off: {why}")]
+    Broken { job: String, why: String },
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    #[error("promtool says more than {MOST} bytes of tests[{0}]: let its expressions find fewer series")]
+    TooLong(usize),
 }
 
 fn api(verb: &'static str, what: impl Into<String>) -> impl FnOnce(kube::Error) -> TestError {
@@ -74,11 +84,23 @@ async fn wait(client: &Client, trial: &Trial, why: &mut Option<String>) -> Resul
     let name = test_job::name(trial);
     let pods = Api::<Pod>::namespaced(client.clone(), &trial.owner.namespace);
     let of_job = ListParams::default().labels(&test_job::pods_of(&name));
+    let mut without_image = 0;
     loop {
         let found = pods.list(&of_job).await.map_err(api("list", format!("pods of Job {name}")))?;
         match found.items.first().map(|pod| (pod, test_job::progress(pod, trial.tests.len()))) {
             Some((pod, Progress::Ended(content))) => return judged(&pods, &pod.name_any(), trial, &content).await,
             Some((_, Progress::Runs(waits))) => *why = waits.or(why.take()),
+            Some((_, Progress::NoImage(why))) if without_image >= WITHOUT_IMAGE => {
+                return Err(TestError::NoImage { job: name, why });
+            }
+            Some((_, Progress::NoImage(waits))) => {
+                without_image += 1;
+                *why = Some(waits);
+            }
+            Some((_, Progress::Broken(broken))) => {
+                let before = why.take().map(|why| format!("; before that it waited: {why}")).unwrap_or_default();
+                return Err(TestError::Broken { job: name, why: format!("{broken}{before}") });
+            }
             None => {}
         }
         tokio::time::sleep(PAUSE).await;
@@ -88,10 +110,17 @@ async fn wait(client: &Client, trial: &Trial, why: &mut Option<String>) -> Resul
 async fn judged(pods: &Api<Pod>, pod: &str, trial: &Trial, content: &[bool]) -> Result<Vec<Failure>, TestError> {
     let mut failures = vec![];
     for (number, (test, content)) in trial.tests.iter().zip(content).enumerate() {
-        let of =
-            LogParams { container: Some(test_job::container(number)), limit_bytes: Some(MOST), ..LogParams::default() };
+        let of = LogParams {
+            container: Some(test_job::container(number)),
+            limit_bytes: Some(MOST as i64),
+            ..LogParams::default()
+        };
         let said = pods.logs(pod, &of).await.map_err(api("read", format!("the log of pod {pod}")))?;
-        failures.extend(unit_test::judge(number, test, *content, &said));
+        if said.len() >= MOST {
+            return Err(TestError::TooLong(number));
+        }
+        failures.extend(unit_test::judge(number, test, *content, &said)?);
+        failures.truncate(MOST_FAILURES);
     }
     Ok(failures)
 }

@@ -20,8 +20,17 @@ type Labels = BTreeMap<String, String>;
 const INTERVAL: PromDuration = PromDuration::from_mins(1);
 /// Values that differ by less than this part of them are equal.
 const TOLERANCE: f64 = 1e-6;
+/// Evaluations of a test, and samples of one of its series: each takes promtool time and memory.
+const MOST_POINTS: u64 = 100_000;
+/// Characters of what was expected, and of what there is, that are kept.
+const LONGEST: usize = 1_000;
 
-/// An expectation that was not met, or a test that could not be run.
+/// promtool failed, and nothing tells over what: that is no verdict on the rules.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("promtool failed without a word on tests[{0}]")]
+pub struct Silent(usize);
+
+/// An expectation that was not met, or a test that promtool refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For example `tests[0].alerts[1]`.
@@ -101,13 +110,45 @@ pub fn faults(spec: &AlertRuleSpec) -> Vec<(String, String)> {
                 faults.push((format!("tests[{number}].values[{index}].expr"), format!("{column}{}", error.message)));
             }
         }
+        faults.extend(excesses(number, test));
     }
     faults
 }
 
+/// Where the test at `number` asks for more than promtool could work through.
+fn excesses(number: usize, test: &RuleTest) -> Vec<(String, String)> {
+    let interval = interval(test);
+    let alerts = test.alerts.iter().enumerate().map(|(index, check)| (format!("alerts[{index}].at"), check.at));
+    let values = test.values.iter().enumerate().map(|(index, check)| (format!("values[{index}].at"), check.at));
+    let late = alerts.chain(values).filter(|(_, at)| at.0.as_millis() / interval.0.as_millis() > MOST_POINTS.into());
+    let late = late.map(|(field, at)| {
+        let why = format!(
+            "{at} are more than {MOST_POINTS} evaluations, {interval} apart: take an earlier time or a longer interval"
+        );
+        (field, why)
+    });
+    let long = test.series.iter().enumerate().filter(|(_, input)| repeats(&input.values) > MOST_POINTS);
+    let long = long.map(|(index, _)| {
+        let why = format!("are more than {MOST_POINTS} samples: take fewer, or a longer interval");
+        (format!("series[{index}].values"), why)
+    });
+    late.chain(long).map(|(field, why)| (format!("tests[{number}].{field}"), why)).collect()
+}
+
+/// The samples that promtool makes of `0+1x20` and its like.
+fn repeats(values: &str) -> u64 {
+    let times = |part: &str| part.rsplit_once('x')?.1.parse::<u64>().ok();
+    values.split_whitespace().filter_map(times).fold(0, u64::saturating_add)
+}
+
+/// Between two samples, and two evaluations.
+fn interval(test: &RuleTest) -> PromDuration {
+    test.interval.filter(|interval| !interval.is_zero()).unwrap_or(INTERVAL)
+}
+
 /// The unit test file of one test; `rules` is the name of the rule file beside it.
 pub fn file(test: &RuleTest, rules: &str) -> Result<String, BuildError> {
-    let interval = test.interval.filter(|interval| !interval.is_zero()).unwrap_or(INTERVAL);
+    let interval = interval(test);
     let alerts = test.alerts.iter().map(Question::of_alert);
     let inputs = test.series.iter().map(|input| Input { series: &input.series, values: &input.values });
     yaml(&File {
@@ -122,12 +163,22 @@ pub fn file(test: &RuleTest, rules: &str) -> Result<String, BuildError> {
 }
 
 /// What is wrong with the test at `number`, after what promtool said of its file.
-pub fn judge(number: usize, test: &RuleTest, succeeded: bool, said: &str) -> Vec<Failure> {
+pub fn judge(number: usize, test: &RuleTest, succeeded: bool, said: &str) -> Result<Vec<Failure>, Silent> {
     let (answers, rest) = answers(said);
-    if !rest.is_empty() || (!succeeded && answers.is_empty()) {
-        let got = if rest.is_empty() { "no word from promtool".to_owned() } else { rest.join("; ") };
+    let refused = |got: String| {
         let what = "promtool cannot run this test".to_owned();
-        return vec![Failure { field: format!("tests[{number}]"), what, expected: "an answer".into(), got }];
+        Ok(vec![Failure { field: format!("tests[{number}]"), what, expected: "an answer".into(), got: cut(got) }])
+    };
+    if !rest.is_empty() {
+        return refused(rest.join("; "));
+    }
+    if !succeeded && answers.is_empty() {
+        return Err(Silent(number));
+    }
+    let alerts = test.alerts.iter().map(Question::of_alert);
+    let asked: Vec<Question> = alerts.chain(test.values.iter().map(Question::of_value)).collect();
+    if let Some((Question { expr, eval_time }, _)) = answers.iter().find(|(answered, _)| !asked.contains(answered)) {
+        return refused(format!("one to {expr} at {eval_time}, which it does not ask"));
     }
     let answer = |question: Question| {
         let same = answers.iter().find(|(asked, _)| *asked == question);
@@ -152,7 +203,7 @@ pub fn judge(number: usize, test: &RuleTest, succeeded: bool, said: &str) -> Vec
             failures.push(Failure { field: format!("tests[{number}].values[{index}]"), what, expected, got });
         }
     }
-    failures
+    Ok(failures)
 }
 
 /// A series and its value, as promtool prints it.
@@ -178,7 +229,7 @@ fn alert_failures(check: &AlertCheck, found: Answer) -> Vec<(String, String)> {
     let firing: Vec<&Sample> =
         samples.iter().zip(&states).filter(|(_, state)| *state == "firing").map(|(sample, _)| sample).collect();
     let all = samples.iter().zip(&states).map(|(sample, state)| format!("{} {state}", labels(&sample.labels)));
-    let got = join(all);
+    let got = cut(join(all));
     let fires = |wanted: &Labels| {
         firing.iter().any(|sample| wanted.iter().all(|(name, value)| sample.labels.get(name) == Some(value)))
     };
@@ -193,12 +244,13 @@ fn alert_failures(check: &AlertCheck, found: Answer) -> Vec<(String, String)> {
 }
 
 fn value_failure(check: &ValueCheck, found: Answer) -> Option<(String, String)> {
-    let expected = || join(check.samples.iter().map(|sample| format!("{} {}", labels(&sample.labels), sample.value)));
+    let expected =
+        || cut(join(check.samples.iter().map(|sample| format!("{} {}", labels(&sample.labels), sample.value))));
     let mut samples = match found {
         Ok(samples) => samples,
         Err(error) => return Some((expected(), error)),
     };
-    let got = join(samples.iter().map(|sample| format!("{} {}", labels(&sample.labels), plain(&sample.value))));
+    let got = cut(join(samples.iter().map(|sample| format!("{} {}", labels(&sample.labels), plain(&sample.value)))));
     for wanted in &check.samples {
         let named = wanted.labels.contains_key("__name__");
         let same = |sample: &Sample| {
@@ -232,6 +284,14 @@ fn join(parts: impl Iterator<Item = String>) -> String {
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
+/// What promtool prints of one test can be a million characters.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
 /// What promtool found for each question that it printed, and the lines that are no answer to one.
 fn answers(said: &str) -> (Vec<(Question, Answer)>, Vec<&str>) {
     let (mut answers, mut rest) = (Vec::<(Question, Answer)>::new(), vec![]);
@@ -258,7 +318,7 @@ fn question(line: &str) -> Option<(Question, Option<String>)> {
     let rest = rest.strip_prefix(", time: ")?;
     let (time, rest) = rest.split_once(',')?;
     let error = rest.trim().strip_prefix("err: ").map(str::to_owned);
-    Some((Question { expr, eval_time: time.parse().ok()? }, error))
+    Some((Question { expr: expr.trim().to_owned(), eval_time: time.parse().ok()? }, error))
 }
 
 /// `nil`, or series with their values, separated by commas.
@@ -316,19 +376,22 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const SAID: &str = r#"  FAILED:
+    const ALERTS: &str = r#"  FAILED:
     expr: "ALERTS{alertname=\"Hi\"}", time: 10m,
         exp: nil
         got: {__name__="ALERTS", alertname="Hi", alertstate="firing", severity="a \"b\", c", team="t"} 1E+00, {__name__="ALERTS", alertname="Hi", alertstate="pending", severity="x"} 1E+00
+"#;
+    const VALUES: &str = r#"  FAILED:
     expr: "a:b", time: 10m,
         exp: nil
         got: {__name__="a:b", i="1"} 2.00000001E+01, {__name__="a:b", i="2"} 4E+01
-    expr: "x + on() x", time: 1m30s, err: many-to-many matching not allowed
 "#;
+    const ERROR: &str = "    expr: \"x + on() x\", time: 1m30s, err: many-to-many matching not allowed\n";
 
     fn judged(test: Value, said: &str) -> Vec<String> {
         let test: RuleTest = serde_json::from_value(test).unwrap();
-        judge(2, &test, said.is_empty(), said).iter().map(|failure| format!("{}: {failure}", failure.field)).collect()
+        let failures = judge(2, &test, said.is_empty(), said).unwrap();
+        failures.iter().map(|failure| format!("{}: {failure}", failure.field)).collect()
     }
 
     #[test]
@@ -351,7 +414,7 @@ mod tests {
         let alerts = |check: Value| {
             let mut full = json!({"at": "10m", "alert": "Hi"});
             full.as_object_mut().unwrap().extend(check.as_object().unwrap().clone());
-            judged(json!({"series": [], "alerts": [full]}), SAID)
+            judged(json!({"series": [], "alerts": [full]}), ALERTS)
         };
         let none = Vec::<String>::new();
         assert_eq!(alerts(json!({"firing": [{"team": "t"}]})), none);
@@ -367,13 +430,14 @@ mod tests {
         );
         assert_eq!(alerts(json!({})), [format!("tests[2].alerts[0]: Hi at 10m: expected nothing to fire, {got}")]);
         let other = json!({"series": [], "alerts": [{"at": "5m", "alert": "Hi", "firing": [{}]}]});
-        assert_eq!(judged(other, SAID), ["tests[2].alerts[0]: Hi at 5m: expected {} to fire, got nothing"]);
+        assert_eq!(judged(other, ""), ["tests[2].alerts[0]: Hi at 5m: expected {} to fire, got nothing"]);
     }
 
     #[test]
     fn values_are_compared_with_all_labels_but_the_name_of_the_series() {
         let values = |expr: &str, at: &str, samples: Value| {
-            judged(json!({"series": [], "values": [{"at": at, "expr": expr, "samples": samples}]}), SAID)
+            let said = if expr == "a:b" { VALUES } else { ERROR };
+            judged(json!({"series": [], "values": [{"at": at, "expr": expr, "samples": samples}]}), said)
         };
         let two = json!([{"labels": {"i": "2"}, "value": 40}, {"labels": {"i": "1"}, "value": 20}]);
         assert_eq!(values("a:b", "10m", two), Vec::<String>::new());
@@ -384,7 +448,8 @@ mod tests {
             ]
         );
         assert!(values("x + on() x", "90s", json!([]))[0].contains("got many-to-many matching not allowed"));
-        assert_eq!(values("nothing", "10m", json!([])), Vec::<String>::new());
+        let nothing = json!({"series": [], "values": [{"at": "10m", "expr": "nothing", "samples": []}]});
+        assert_eq!(judged(nothing, ""), Vec::<String>::new());
     }
 
     #[test]
@@ -392,7 +457,51 @@ mod tests {
         let test = json!({"series": [], "alerts": [{"at": "5m", "alert": "Hi"}]});
         let said = judged(test.clone(), "  FAILED:\n2:12: parse error: bad number syntax: \"1\"\n");
         assert!(said.len() == 1 && said[0].ends_with("got 2:12: parse error: bad number syntax: \"1\""), "{said:?}");
-        assert_eq!(judged(test, " \n").len(), 1);
+        let other = judged(test.clone(), ERROR);
+        assert_eq!(
+            other,
+            [
+                "tests[2]: promtool cannot run this test: expected an answer, got one to x + on() x at 1m30s, which it does not ask"
+            ]
+        );
+        let silent = judge(2, &serde_json::from_value(test).unwrap(), false, "  FAILED:\n").unwrap_err();
+        assert_eq!(silent.to_string(), "promtool failed without a word on tests[2]");
+    }
+
+    #[test]
+    fn a_long_answer_is_cut() {
+        let series: Vec<String> =
+            (0..1_000).map(|i| format!("{{alertname=\"Hi\", alertstate=\"firing\", i=\"{i}\"}} 1E+00")).collect();
+        let said = format!(
+            "    expr: \"ALERTS{{alertname=\\\"Hi\\\"}}\", time: 10m,\n        exp: nil\n        got: {}\n",
+            series.join(", ")
+        );
+        let test = json!({"series": [], "alerts": [{"at": "10m", "alert": "Hi", "firing": [{"i": "a"}, {"i": "b"}]}]});
+        let failures = judge(0, &serde_json::from_value(test).unwrap(), false, &said).unwrap();
+        let long: Vec<usize> = failures.iter().map(|failure| failure.got.chars().count()).collect();
+        assert_eq!(long, [LONGEST + 3, LONGEST + 3]);
+    }
+
+    #[test]
+    fn a_test_that_would_keep_promtool_busy_for_hours_is_refused() {
+        let spec = json!({"rules": [{"alert": "A", "expr": "x"}], "tests": [
+            {"series": [{"series": "x", "values": "0+1x2000000000"}], "interval": "1ms", "alerts": [{"at": "1y", "alert": "A"}]},
+            {"series": [{"series": "x", "values": "1x60000 _x60000"}], "values": [{"at": "10w", "expr": "x", "samples": []}]},
+            {"series": [{"series": "x", "values": "0x50000 {{count:1}}x50000"}], "alerts": [{"at": "9w", "alert": "A"}]}]});
+        let found = faults(&serde_json::from_value(spec).unwrap());
+        assert_eq!(
+            found.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(),
+            [
+                "tests[0].alerts[0].at",
+                "tests[0].series[0].values",
+                "tests[1].values[0].at",
+                "tests[1].series[0].values"
+            ]
+        );
+        assert_eq!(
+            found[0].1,
+            "1y are more than 100000 evaluations, 1ms apart: take an earlier time or a longer interval"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Index, Key};
+use super::{Entry, Index, Key, Stack};
 
 /// What to look for.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,27 +11,34 @@ pub struct Look {
     pub generation: i64,
     /// The stack whose Prometheus is asked.
     pub stack: Key,
+    /// Shards of it that have the series between them, at least one.
+    pub shards: usize,
     /// The group as it is shipped.
     pub group: Box<str>,
 }
 
 impl Index {
     /// The AlertRules with their generations that a Prometheus has loaded.
-    pub fn lookable(&self) -> impl Iterator<Item = (&Key, i64)> {
+    pub fn lookable(&self, now: Timestamp) -> impl Iterator<Item = (&Key, i64)> {
         let live = self.rules.iter().filter(|(_, entry)| entry.is_alert_rule() && !entry.shipped.text.is_empty());
+        let live = live.filter(move |(key, entry)| self.loaded(key, entry, now).is_some());
         live.map(|(key, entry)| (key, entry.generation))
     }
 
     /// What to ask about a rule; `None` while no stack has loaded it.
     pub fn look(&self, rule: &Key, now: Timestamp) -> Option<Look> {
         let entry = self.rules.get(rule)?;
-        let loaded = self
-            .stacks
-            .iter()
-            .find(|(_, stack)| stack.packing.placement(rule).is_some() && stack.packing.waits_for(rule, now).is_none());
-        let (stack, _) = loaded?;
+        let (stack, known) = self.loaded(rule, entry, now)?;
+        let shards = usize::try_from(known.settings.shards).unwrap_or_default().max(1);
         let group = entry.shipped.text.clone();
-        Some(Look { rule: rule.clone(), generation: entry.generation, stack: stack.clone(), group })
+        Some(Look { rule: rule.clone(), generation: entry.generation, stack: stack.clone(), shards, group })
+    }
+
+    /// A stack that has loaded the rules of this generation: while its tests are run, those before it are live.
+    fn loaded(&self, rule: &Key, entry: &Entry, now: Timestamp) -> Option<(&Key, &Stack)> {
+        let mut stacks = self.stacks.iter().filter(|_| !entry.tests.waits());
+        stacks
+            .find(|(_, stack)| stack.packing.placement(rule).is_some() && stack.packing.waits_for(rule, now).is_none())
     }
 
     /// What was seen: a sentence for each series that is not there.
@@ -46,7 +53,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, index, rule, running};
+    use super::super::tests::{at, index, rule, running, stack};
     use super::*;
     use serde_json::json;
 
@@ -64,10 +71,12 @@ mod tests {
         let mut world = running(&mut index);
         index.rule_applied(&rule("api", 1, "up < 1"));
         assert_eq!(index.look(&API.into(), at(0)), None);
+        assert_eq!(index.lookable(at(0)).count(), 0, "what is not loaded has no time that runs");
         world.settle(&mut index);
+        assert_eq!(index.lookable(at(0)).collect::<Vec<_>>(), [(&API.into(), 1)]);
         assert_eq!(told(&index), None, "nobody has looked");
         let look = index.look(&API.into(), at(0)).unwrap();
-        assert!(look.group.contains("up < 1") && &*look.stack == "monitoring/main");
+        assert!(look.group.contains("up < 1") && &*look.stack == "monitoring/main" && look.shards == 1);
         index.looked(&look.rule, 1, vec!["Edited: there is no series of up".into()]);
         let (status, reason, message) = told(&index).unwrap();
         assert_eq!((status.as_str(), reason.as_str()), ("False", "NoSeries"));
@@ -80,6 +89,36 @@ mod tests {
         index.rule_applied(&rule("api", 2, "up < 2"));
         index.looked(&look.rule, 1, vec!["x".into()]);
         assert_eq!(told(&index), None);
+    }
+
+    #[test]
+    fn the_version_before_is_not_looked_at_under_the_name_of_one_that_waits_for_its_tests() {
+        let mut index = index();
+        let mut world = running(&mut index);
+        index.rule_applied(&rule("api", 1, "up < 1"));
+        world.settle(&mut index);
+        let mut next = rule("api", 2, "up < 2");
+        let test = json!([{"series": [{"series": "up", "values": "1"}], "alerts": [{"at": "5m", "alert": "Fixed"}]}]);
+        next.spec.tests = serde_json::from_value(test).unwrap();
+        index.rule_applied(&next);
+        world.settle(&mut index);
+        assert!(world.text("monitoring/main").contains("up < 1"));
+        assert_eq!((index.look(&API.into(), at(0)), index.lookable(at(0)).count()), (None, 0));
+        index.tested(&API.into(), 2, Ok(vec![]));
+        world.settle(&mut index);
+        assert_eq!(index.lookable(at(0)).collect::<Vec<_>>(), [(&API.into(), 2)]);
+    }
+
+    #[test]
+    fn all_shards_of_a_prometheus_have_to_be_asked() {
+        let mut index = index();
+        let mut sharded = stack("main", "uid-main", json!({}));
+        sharded.spec.prometheus.as_mut().unwrap().shards = 2;
+        index.stack_applied(&sharded);
+        let mut world = running(&mut index);
+        index.rule_applied(&rule("api", 1, "up < 1"));
+        world.settle(&mut index);
+        assert_eq!(index.look(&API.into(), at(0)).unwrap().shards, 2);
     }
 
     #[test]

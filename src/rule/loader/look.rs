@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::test::bounded;
 use super::{Done, Loader};
 use crate::prometheus::{HttpError, Period, Prometheus};
 use crate::rule::index::looked::Look;
@@ -30,7 +31,7 @@ pub(super) struct Looking {
     running: bool,
     next: Option<Instant>,
     next_pass: Option<Instant>,
-    /// When a generation is looked at.
+    /// When a generation is looked at, once it is loaded.
     due: HashMap<Key, (i64, Instant)>,
     /// Those whose time has come.
     queue: VecDeque<Key>,
@@ -58,7 +59,7 @@ impl Loader {
         let (looking, index) = (&mut self.looking, &self.index);
         let grace = self.context.settings.series_grace.0;
         let mut count = 0;
-        for (rule, generation) in index.lookable() {
+        for (rule, generation) in index.lookable(Timestamp::now()) {
             count += 1;
             match looking.due.get(rule) {
                 Some((known, at)) if *known == generation => {
@@ -76,18 +77,16 @@ impl Loader {
 
     fn ask_series(&mut self, look: Look, now: Instant) {
         let pods = self.one_of_each_shard(&look.stack);
-        if pods.is_empty() {
+        // Those that are not ready may have just the series that the others lack.
+        if pods.len() < look.shards {
             return;
         }
         self.looking.running = true;
         self.looking.due.insert(look.rule.clone(), (look.generation, now + AGAIN));
         let http = self.context.http.clone();
         self.tasks.spawn(async move {
-            let missing = match tokio::time::timeout(PATIENCE, missing(&http, &pods, &look)).await {
-                Ok(Ok(missing)) => Some(missing),
-                // Silence says nothing of the rule.
-                Ok(Err(_)) | Err(_) => None,
-            };
+            // Silence says nothing of the rule.
+            let missing = bounded(PATIENCE, missing(&http, &pods, &look)).await.ok();
             Done::Looked { rule: look.rule, generation: look.generation, missing }
         });
     }

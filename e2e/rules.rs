@@ -220,6 +220,18 @@ async fn a_test_that_fails_keeps_the_last_good_version_live_and_says_what_it_got
     // Reload after reload, for example by others.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(expressions(&cluster, namespace).await, ["page_seconds > 1"]);
+    // What does not parse is named, and no test is run over it.
+    let mut broken = above(3);
+    broken["spec"]["rules"][0]["expr"] = json!("page_seconds >");
+    cluster.try_apply(broken).await.expect("apply");
+    let refused = cluster
+        .until("refused", "AlertRule", namespace, "tested", within, |o| {
+            current(o) && condition(o, "Accepted") == "False"
+        })
+        .await;
+    assert_eq!(refused["status"]["rules"][0]["reason"], "ParseError", "{:#}", refused["status"]);
+    assert_eq!(condition(&refused, "TestsPassed"), "Unknown", "{:#}", refused["status"]);
+    assert_eq!(expressions(&cluster, namespace).await, ["page_seconds > 1"]);
     cluster.try_apply(above(0)).await.expect("apply");
     cluster
         .until("mended and loaded", "AlertRule", namespace, "tested", within, |o| {

@@ -26,7 +26,7 @@ unit: tools ## unit and integration tests, without a cluster
 e2e: ## end-to-end tests on a real cluster
 	@$(LOCKED) e2e/test
 
-soak: ## a quarter of an hour: logs, ten minutes of it without Loki, and a healthy stack of which only the Watchdog fires
+soak: ## half an hour: a healthy stack of which only the Watchdog fires; then logs, ten minutes of it without Loki
 	@EVENKEEL_SOAK=900 $(LOCKED) e2e/test steady:: exporters::on_a_healthy --nocapture
 
 bench: ## measure, and write docs/benchmarks.md (PARTS="rules slos storm stack cost accuracy": only these)

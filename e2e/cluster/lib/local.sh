@@ -114,7 +114,9 @@ local_kubeconfig() { echo "$KUBECONFIG_FILE"; }
 
 stop_apiserver() {
 	part_runs kube-apiserver || die "the API server does not run"
-	stop_part kube-apiserver TERM 3
+	# As when it crashes. One that is asked to end takes itself out of the Service
+	# `kubernetes` first, and kube-proxy may need a minute to hear that it is back.
+	stop_part kube-apiserver KILL 3
 	say "the API server is stopped"
 }
 

@@ -51,6 +51,11 @@ fn rule(number: usize, rules: usize, threshold: usize) -> Value {
 async fn metric(cluster: &Cluster, name: &str) -> f64 {
     let leader = cluster.leader().await;
     let (_, ip) = cluster.replicas().await.into_iter().find(|(pod, _)| *pod == leader).expect("a ready leader");
+    metric_at(cluster, &ip, name).await
+}
+
+/// The same of the replica at `ip`.
+async fn metric_at(cluster: &Cluster, ip: &str, name: &str) -> f64 {
     let text = cluster.http.get(format!("http://{ip}:8081/metrics")).send().await.expect("metrics");
     let text = text.text().await.expect("metrics");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::*;
 use crate::manifests::*;
-use crate::{at, audit, audit_size, is_write, metric};
+use crate::{at, audit, audit_size, is_write, metric, metric_at};
 
 /// Where the storm is, and where single alerts are: who acted within ten minutes counts in a namespace, even when it is new.
 const STORM_IN: &str = "e2e-storm";
@@ -224,10 +224,8 @@ async fn storm(cluster: &Cluster) {
 async fn resident(cluster: &Cluster, what: &str) -> String {
     let mut found = vec![];
     for (_, ip) in cluster.replicas().await {
-        let metrics = cluster.http.get(format!("http://{ip}:8081/metrics")).send().await.expect("metrics");
-        let metrics = metrics.text().await.expect("metrics");
-        let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-        found.push(format!("{:.0} MiB", value("process_resident_memory_bytes ").unwrap_or_default() / 1048576.0));
+        let bytes = metric_at(cluster, &ip, "process_resident_memory_bytes").await;
+        found.push(format!("{:.0} MiB", bytes / 1048576.0));
     }
     format!("{what} of the replicas: {}", found.join(" and "))
 }

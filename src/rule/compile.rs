@@ -81,7 +81,7 @@ impl Compiled {
 /// A whole rule file for one AlertRule, and what was left out of it (for `evenkeel render` and `evenkeel check`).
 pub fn render(rule: &AlertRule) -> (String, Vec<Refusal>) {
     let (groups, refused) = groups(rule);
-    (format!("groups:\n{groups}"), refused)
+    (yaml::file(&groups), refused)
 }
 
 /// What stands below `groups:` in that file.

@@ -8,7 +8,7 @@ use promql_parser::parser::{Expr, VectorSelector};
 use serde::Deserialize;
 
 use super::compile::is_plain;
-use super::{compile, promql};
+use super::{compile, promql, yaml};
 use crate::api::AlertRule;
 use crate::api::alert_rule::AlertRuleSpec;
 use crate::api::duration::PromDuration;
@@ -85,7 +85,7 @@ pub fn wanted(spec: &AlertRuleSpec, recorded: &BTreeSet<String>) -> Vec<Wanted> 
 
 /// The same of a group as it is shipped; `field` is the name of the rule.
 pub fn wanted_in(group: &str) -> Vec<Wanted> {
-    let file = serde_saphyr::from_str::<File>(&format!("groups:\n{group}")).map(|file| file.groups).unwrap_or_default();
+    let file = serde_saphyr::from_str::<File>(&yaml::file(group)).map(|file| file.groups).unwrap_or_default();
     let rules: Vec<Entry> = file.into_iter().flat_map(|group| group.rules).collect();
     let recorded: BTreeSet<String> = rules.iter().filter_map(|rule| rule.record.clone()).collect();
     let mut found = vec![];

@@ -83,6 +83,11 @@ pub fn map<'a>(text: &mut String, indent: usize, key: &str, entries: impl IntoIt
     }
 }
 
+/// Groups as a whole rule file.
+pub fn file(groups: &str) -> String {
+    format!("groups:\n{groups}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,10 +37,11 @@ pub mod window;
 use jiff::Timestamp;
 
 use crate::api::SLO;
+use crate::rule::yaml;
 pub use validate::{Checked, Refusal};
 
 /// A whole rule file for one SLO, or everything that is wrong with it.
 /// `now` decides the period of a calendar window, and nothing else.
 pub fn render(slo: &SLO, now: Timestamp) -> Result<String, Vec<Refusal>> {
-    Ok(format!("groups:\n{}", rules::groups(&validate::check(slo)?, now)))
+    Ok(yaml::file(&rules::groups(&validate::check(slo)?, now)))
 }

@@ -6,6 +6,7 @@ use crate::k8s::meta::Owner;
 use crate::rule::compile::{Compiled, compile};
 use crate::rule::group::{NOT_TESTED, Shipped, TESTS_FAILED};
 use crate::rule::unit_test::{Failure, faults};
+use crate::rule::yaml;
 
 /// How the status begins to tell why tests could not be run.
 pub const TROUBLE: &str = "the tests could not be run, and are tried again: ";
@@ -117,7 +118,7 @@ impl Index {
             rule: rule.clone(),
             generation: entry.generation,
             owner: stack.owner.clone(),
-            rules: format!("groups:\n{}", compile(rule, None, spec).text()),
+            rules: yaml::file(&compile(rule, None, spec).text()),
             tests: spec.tests.clone(),
         })
     }

@@ -115,13 +115,11 @@ fn of_target(
             format!("its Service would be {service}, which is {over} characters too long: give it a shorter name");
         (over > 0).then_some(why)
     };
-    label_fault(labels, &["instance", "job"])
-        .or_else(|| exporter.and_then(|exporter| flag_fault(exporter, kind.flags)))
-        .or_else(long)
+    label_fault(labels).or_else(|| exporter.and_then(|exporter| flag_fault(exporter, kind.flags))).or_else(long)
 }
 
 fn of_probe(probe: &Probe, interval: Option<PromDuration>) -> Option<String> {
-    let common = label_fault(&probe.labels, &["instance", "job"]).or_else(|| time_fault(probe, interval));
+    let common = label_fault(&probe.labels).or_else(|| time_fault(probe, interval));
     common.or_else(|| record_fault(probe.dns.as_ref()?.type_.as_ref()?)).or_else(|| {
         let pattern = probe.http.as_ref()?.body_matches.as_ref()?;
         let why = re2::groups(pattern).err()?;
@@ -158,9 +156,9 @@ fn time_fault(probe: &Probe, interval: Option<PromDuration>) -> Option<String> {
     (timeout >= every).then(why)
 }
 
-fn label_fault(labels: &BTreeMap<String, String>, own: &[&str]) -> Option<String> {
+fn label_fault(labels: &BTreeMap<String, String>) -> Option<String> {
     labels.keys().find_map(|name| match name.as_str() {
-        name if own.contains(&name) => Some(format!("labels has {name}, which Evenkeel sets itself: take it out")),
+        "instance" | "job" => Some(format!("labels has {name}, which Evenkeel sets itself: take it out")),
         name if !is_label_name(name) || name.starts_with("__") => Some(format!(
             "labels has {name:?}, which is not a label name: use letters, digits and _, and no two _ first"
         )),
